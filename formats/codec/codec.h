@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Compression of stored units: one call to pack, one to unpack.
+ *
+ * A unit is packed and unpacked whole.  The state that a library wants to keep
+ * between calls lives in a struct codec_ctx, which belongs to one thread at a
+ * time.
+ */
+#ifndef IMGD_CODEC_H
+#define IMGD_CODEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "../core/err.h"
+
+enum codec {
+	CODEC_NONE = 0,
+	CODEC_DEFLATE, /* RFC 1951, raw; window of 4 KiB when we write */
+	CODEC_ZSTD,    /* RFC 8878, one frame a unit                   */
+};
+
+/* The largest unit that pack and unpack take, bytes. */
+#define CODEC_UNIT_MAX (64u << 20)
+
+struct codec_ctx;
+
+/* "zlib", "zstd": the name that users write.  NULL for CODEC_NONE. */
+const char *codec_name(enum codec c);
+/* Was this build made with it? */
+bool codec_available(enum codec c);
+
+/*
+ * level 0: the default; other levels as the library counts them (zlib 1..9,
+ * zstd 1..19).  NULL with *e set on failure or when not built in.
+ */
+struct codec_ctx *codec_ctx_new(enum codec c, int level, struct err *e);
+void codec_ctx_free(struct codec_ctx *x); /* NULL is allowed */
+
+/*
+ * Pack `len` bytes of src into dst.  Returns the packed length, or 0 when it
+ * does not fit in dst_len (then store the unit unpacked), or -1.
+ */
+ssize_t codec_pack(struct codec_ctx *x, void *dst, size_t dst_len,
+    const void *src, size_t len, struct err *e);
+/*
+ * Unpack into exactly `len` bytes.  `stored` may be longer than the packed
+ * data (formats round it up); what follows the end of the stream is ignored.
+ * Fewer than `len` bytes, or a bad stream: -1, ERR_DAMAGED.
+ * Thread-safe: keeps its state per thread.
+ */
+int codec_unpack(enum codec c, void *dst, size_t len, const void *src,
+    size_t stored, struct err *e);
+
+#endif

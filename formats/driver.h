@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a format implements, and what the core gives it.
+ *
+ * Only the drv_*() wrappers of core/drv.h call these pointers.  They hold the
+ * locks that the comments name and check the answers.
+ *
+ * Locks, outer to inner (a thread may skip levels, never go back up):
+ *   1 gate    shared by requests; exclusive for resize, snapshot, close
+ *   2 range   guest ranges of writers, zero and trim
+ *   3 meta    shared for map; exclusive for reserve, publish, abandon, unmap,
+ *             release.  Never held across guest data I/O
+ *   4 leaves  table buckets, quarantine, batch
+ */
+#ifndef IMGD_DRIVER_H
+#define IMGD_DRIVER_H
+
+#include "core/lock.h"
+#include "core/pin.h"
+#include "core/quarantine.h"
+#include "core/range.h"
+#include "core/units.h"
+#include "host/hostfile.h"
+#include "image.h"
+
+enum ext_kind {
+	EXT_HOLE = 1, /* nothing here: ask the backing image, or zeroes    */
+	EXT_ZERO,     /* reads as zeroes, whatever the backing image holds */
+	EXT_DATA,     /* byte for byte at file+host                        */
+	EXT_PACKED,   /* inside a stored unit that a codec must unpack     */
+};
+#define EXT_F_SHARED 0x1u /* host bytes have another owner: never write here   \
+			   */
+#define EXT_F_SPACE 0x2u  /* an EXT_ZERO that owns host space at file+host   */
+#define EXT_F_CRYPT 0x4u  /* EXT_DATA through the image's cipher             */
+
+struct extent {
+	uint64_t guest, len; /* guest bytes [guest, guest + len), len > 0    */
+	enum ext_kind kind;
+	unsigned flags; /* EXT_F_*                                      */
+	struct hostfile *file;
+	uint64_t host; /* DATA: the byte of `guest`; PACKED: the unit  */
+	struct {
+		uint64_t unit;	   /* guest byte where the unit begins       */
+		uint32_t unit_len; /* bytes when unpacked                    */
+		uint32_t stored;   /* bytes in the file                      */
+		uint8_t codec;	   /* enum codec                             */
+	} packed;
+};
+
+/* Host space for a guest range, between reserve and publish or abandon (I7). */
+struct reservation {
+	uint64_t guest, len; /* guest bytes; covers the start of what was
+				asked; whole fill units of the format      */
+	struct hostfile *file;
+	uint64_t host;	 /* the byte of `guest`                        */
+	uint64_t stored; /* bytes, for a packed unit; else 0           */
+	bool zeroed;	 /* the space reads as zeroes until written    */
+	bool owned;	 /* the old mapping owns the space: abandon
+			    gives nothing back                         */
+};
+
+/* How a range is unmapped. */
+enum unmap_how {
+	UNMAP_ZERO,	 /* must read as zeroes, keep space if that is easy */
+	UNMAP_ZERO_TRIM, /* must read as zeroes, give space back            */
+	UNMAP_TRIM,	 /* contents do not matter, give space back         */
+};
+
+enum meta_kind { /* owners of host space, for walk */
+	META_HEADER,
+	META_TABLE, /* mapping tables */
+	META_COUNT, /* reference counts */
+	META_SNAPSHOT,
+	META_BITMAP,
+	META_OTHER,
+	META_DATA,
+	META_PACKED,
+};
+
+/* One host extent with its owner, as walk reports it. */
+struct walk_extent {
+	uint64_t host, len; /* bytes in the image's own file */
+	enum meta_kind kind;
+	const char *owner; /* for messages: "L2 table 3" */
+	uint64_t guest;	   /* of data; else UINT64_MAX */
+};
+struct walker {
+	int (*extent)(
+	    struct walker *, const struct walk_extent *, struct err *);
+};
+
+/* What create is given: options are read, checked and no longer pending. */
+struct create_args {
+	struct hostfile *file; /* open, writable, empty */
+	const char *name;      /* of the image, for names relative to it */
+	uint64_t size;	       /* guest bytes */
+	const char *backing, *backing_fmt; /* NULL: none */
+	struct options *o;		   /* the format's own options */
+	unsigned open_flags;		   /* HOST_* for further files */
+};
+
+struct driver {
+	struct img_format info;
+
+	/* 0 (not ours) .. 100; `len` <= 4096 bytes from the start. */
+	int (*probe)(const uint8_t *buf, size_t len, const char *name);
+	/*
+	 * Read and check the header; set img->size, unit, fill_unit, priv.
+	 * Nothing is written.  No locks.  On failure close() is not called.
+	 */
+	int (*open)(struct image *img, struct options *o, struct err *e);
+	/* After the backing chain is known; may write (recovery).  Optional. */
+	int (*start)(struct image *img, struct err *e);
+	/* Last words, e.g. clear a dirty bit.  Image flushed.  Optional. */
+	int (*stop)(struct image *img, struct err *e);
+	void (*close)(struct image *img);
+	/* What is at `guest`?  At most `len` bytes.  meta shared. */
+	int (*map)(struct image *img, uint64_t guest, uint64_t len,
+	    struct extent *x, struct err *e);
+
+	/*
+	 * Writable formats; a format whose data is always DATA and never
+	 * SHARED leaves them NULL.  meta exclusive.
+	 *
+	 * reserve: find host space for the start of [guest, guest + len).
+	 *   stored > 0: for one packed unit of that many bytes.
+	 * publish: repoint the mapping; the old space goes to
+	 *   quarantine_add().  May fail: the image is FAILED then.
+	 * abandon: give the space back; the mapping is as before.
+	 * unmap: whole units [guest, guest + len) as `how` says, up to *done
+	 *   bytes.  *done = 0: not possible here, write zeroes instead.
+	 * release: space that left quarantine; lower its counts.
+	 * commit: without locks: make all published mappings durable in
+	 *   the order of I3.  Called by one thread at a time.
+	 */
+	int (*reserve)(struct image *img, uint64_t guest, uint64_t len,
+	    uint64_t stored, struct reservation *r, struct err *e);
+	int (*publish)(
+	    struct image *img, const struct reservation *r, struct err *e);
+	void (*abandon)(struct image *img, const struct reservation *r);
+	int (*unmap)(struct image *img, uint64_t guest, uint64_t len,
+	    enum unmap_how how, uint64_t *done, struct err *e);
+	int (*release)(
+	    struct image *img, uint64_t host, uint64_t len, struct err *e);
+	int (*commit)(struct image *img, struct err *e);
+
+	int (*create)(const struct create_args *a, struct err *e);
+	/* Check options only, touch nothing.  Optional. */
+	int (*create_check)(const struct create_args *a, struct err *e);
+	/* gate exclusive: no request is running. */
+	int (*resize)(struct image *img, uint64_t size,
+	    enum img_prealloc prealloc, struct err *e);
+	int (*walk)(struct image *img, struct walker *w, struct err *e);
+	int (*check)(struct image *img, struct img_check *out,
+	    void (*report)(void *, const char *), void *arg, struct err *e);
+	int (*measure)(struct options *o, uint64_t size, struct image *src,
+	    struct img_measure *out, struct err *e);
+	/* Fill cluster_size, dirty, encrypted, specific of the info. */
+	int (*describe)(struct image *img, struct img_info *out, struct err *e);
+	const struct snapshot_ops *snapshots; /* NULL: none */
+};
+
+struct snapshot_ops {
+	int (*list)(struct image *img, struct img_snapshot **list, size_t *n,
+	    struct err *e);
+};
+
+enum image_state {
+	IMAGE_OK = 0,
+	IMAGE_FAILED, /* a metadata write failed: reads only (I5) */
+};
+
+struct image {
+	const struct driver *drv;
+	void *priv; /* of the driver */
+	char *name; /* as given */
+	struct hostfile *file;
+	unsigned flags;	     /* IMG_O_* */
+	unsigned host_flags; /* HOST_* for further files of this image */
+	enum img_gate img_gate;
+	enum img_cache cache;
+	const char *snapshot; /* while opening */
+
+	/* Set by the driver's open(). */
+	_Atomic uint64_t size; /* guest bytes; changes under gate exclusive */
+	uint32_t unit;	/* bytes that a write reserves and locks; 1: none */
+	bool refines;	/* host holes are holes of the disk too (raw) */
+	bool read_only; /* this image cannot be written (why: the driver
+			   refuses IMG_O_RDWR itself) */
+	char *backing_name, *backing_fmt; /* as recorded; NULL none */
+	uint64_t tables_dirty_max;
+
+	struct image *backing; /* or NULL */
+	bool probed;	       /* format was guessed */
+
+	struct rwlock gate;
+	struct range_locks ranges;
+	struct rwlock meta;
+	struct pin pin;
+	struct quarantine quarantine;
+	_Atomic enum image_state state;
+	struct mutex commit_lock;
+	_Atomic uint64_t commit_wanted; /* tickets: see core/commit.c */
+	_Atomic uint64_t commit_done;
+	struct packed_cache *packed; /* made when first needed */
+	struct mutex packed_lock;
+};
+
+static inline bool image_writable(const struct image *img)
+{
+	return img->flags & IMG_O_RDWR;
+}
+
+/* After a failed metadata write: no more writes (I5). Returns -1. */
+int image_fail(struct image *img, struct err *e);
+
+/* The formats, in the order that they are listed. */
+extern const struct driver *const registry[];
+extern const struct driver raw_driver, qcow2_driver;
+
+#endif

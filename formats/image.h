@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Disk images: the public interface of the format core.
+ *
+ * A disk image is a mapping from guest ranges to host extents.  Guest offsets
+ * and lengths are bytes.  A handle is a chain: an image and the backing images
+ * below it.
+ *
+ * Threads: after img_open() any thread may call any function on a handle at
+ * the same time, except img_close(), which comes last.  Reads that overlap a
+ * write give, for each 512-byte sector, the old or the new bytes.
+ *
+ * Durability: a write is visible when the call returns; it is durable after
+ * img_flush(), or at once with IMG_FUA.
+ *
+ * Errors: -1 or NULL with *e set (see core/err.h).  e->errnum is fit for the
+ * wire: EROFS on a read-only handle, EINVAL past the end, ENOSPC, EIO, ...
+ */
+#ifndef IMGD_IMAGE_H
+#define IMGD_IMAGE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/cleanup.h"
+#include "core/err.h"
+#include "core/options.h"
+
+#define IMG_SIZE_MAX INT64_MAX /* no disk is larger, bytes */
+
+struct image;
+struct hostfile;
+
+/* ---- opening ---------------------------------------------------------- */
+
+/* May an image name other files, and may those be opened? */
+enum img_gate {
+	IMG_GATE_ALLOW = 0, /* follow backing files, data files               */
+	IMG_GATE_METADATA,  /* open none of them: only what the file says     */
+	IMG_GATE_DENY,	    /* an image that names another file is refused    */
+};
+
+enum img_cache {
+	IMG_CACHE_WRITEBACK = 0,
+	IMG_CACHE_NONE,		/* O_DIRECT                                */
+	IMG_CACHE_WRITETHROUGH, /* each write is flushed                   */
+	IMG_CACHE_DIRECTSYNC,	/* both                                    */
+	IMG_CACHE_UNSAFE,	/* flush does nothing                      */
+};
+/* "writeback", "none" or "off", ...: false when unknown. */
+bool img_cache_parse(const char *text, enum img_cache *out);
+
+#define IMG_O_RDWR	  0x01u
+#define IMG_O_FORCE_SHARE 0x02u /* -U: take no locks; read-only handles only   \
+				 */
+#define IMG_O_CHECK	 0x04u	/* for img_check(): open what is damaged     */
+#define IMG_O_NO_BACKING 0x08u	/* the top layer alone; HOLE reads as zeroes */
+#define IMG_O_DISCARD	 0x10u	/* trims give host space back               */
+
+struct img_open {
+	const char *format; /* NULL: find out (probe)                  */
+	unsigned flags;	    /* IMG_O_*                                 */
+	enum img_gate gate;
+	enum img_cache cache;
+	const char *snapshot; /* NULL, or the internal snapshot to read: an ID
+				 or name, or snapshot.id=I,snapshot.name=N */
+};
+
+/*
+ * Open an image and, as the gate says, its backing chain.  `name` is a path,
+ * `file:PATH`, or `json:{...}`.  A probed raw image opened for writing sets
+ * img_probed_raw().
+ */
+struct image *img_open(
+    const char *name, const struct img_open *how, struct err *e);
+/* The same from options (`driver=qcow2,file.filename=x`).  `how->format` must
+ * be NULL.  `o` is not kept. */
+struct image *img_open_options(
+    struct options *o, const struct img_open *how, struct err *e);
+/*
+ * The same on host storage that is open already (takes over the caller's
+ * reference, also on failure).  Relative names in it are relative to its name.
+ */
+struct image *img_open_host(
+    struct hostfile *f, const struct img_open *how, struct err *e);
+/*
+ * Flush what is not durable, release everything.  -1 when the last flush
+ * failed; the handle is gone in any case.
+ */
+int img_close(struct image *img, struct err *e);
+/* The same where an error no longer matters.  NULL is allowed. */
+void img_drop(struct image *img);
+DEFINE_CLEANUP(image, struct image, img_drop)
+
+/* ---- facts ------------------------------------------------------------ */
+
+uint64_t img_size(const struct image *img);	 /* guest bytes              */
+const char *img_name(const struct image *img);	 /* as given to img_open()   */
+const char *img_format(const struct image *img); /* "qcow2"                 */
+bool img_writable(const struct image *img);
+bool img_probed_raw(const struct image *img);
+/* The image below, or NULL. It belongs to img. */
+struct image *img_backing(struct image *img);
+/* Bytes that are best written whole: cluster size, or 0 (none). */
+uint32_t img_cluster_size(const struct image *img);
+
+struct img_info {
+	const char *filename;
+	const char *format;
+	uint64_t virtual_size; /* bytes                                */
+	int64_t actual_size;   /* bytes in use on the host; -1 unknown */
+	uint64_t cluster_size; /* 0: none                              */
+	int dirty;	       /* 0, 1; -1: the format cannot tell     */
+	bool encrypted;
+	const char *backing;	    /* as recorded; NULL none               */
+	const char *backing_full;   /* resolved path; NULL if it cannot be  */
+	const char *backing_format; /* as recorded; NULL none               */
+	json_t *specific;	    /* {"type":..., "data":{...}} or NULL   */
+	const char *protocol;	    /* "file", "host_device", ...           */
+	const char *host_name;	    /* of the file that holds it            */
+	uint64_t host_len;	    /* its length, bytes                    */
+};
+/* Strings live as long as img; free with img_info_clear(). */
+int img_info(struct image *img, struct img_info *out, struct err *e);
+void img_info_clear(struct img_info *i);
+
+struct img_snapshot {
+	char *id, *name;
+	uint64_t vm_state_size;	      /* bytes                               */
+	uint64_t disk_size;	      /* guest bytes when it was taken       */
+	uint32_t date_sec, date_nsec; /* Unix time                           */
+	uint64_t vm_clock_ns;
+	int64_t icount; /* -1: unknown                         */
+};
+/* *list is the caller's: img_snapshots_free(). No support: 0 entries. */
+int img_snapshots(
+    struct image *img, struct img_snapshot **list, size_t *n, struct err *e);
+void img_snapshots_free(struct img_snapshot *list, size_t n);
+
+/* ---- data ------------------------------------------------------------- */
+
+#define IMG_FUA	     0x1u /* durable before the call returns             */
+#define IMG_MAY_TRIM 0x2u /* zero: space may be given back               */
+#define IMG_FAST     0x4u /* zero: ENOTSUP rather than writing zeroes    */
+
+/* Reads outside the disk and writes outside it are refused with EINVAL. */
+int img_pread(
+    struct image *img, void *buf, size_t len, uint64_t off, struct err *e);
+int img_pwrite(struct image *img, const void *buf, size_t len, uint64_t off,
+    unsigned flags, struct err *e);
+/* Make a range read as zeroes: hides the backing image too. */
+int img_zero(struct image *img, uint64_t len, uint64_t off, unsigned flags,
+    struct err *e);
+/* The bytes are not needed any more; they may read as zeroes or as before. */
+int img_trim(struct image *img, uint64_t len, uint64_t off, unsigned flags,
+    struct err *e);
+int img_flush(struct image *img, struct err *e);
+/* Hint: the range will be read soon. */
+int img_prefetch(struct image *img, uint64_t len, uint64_t off, struct err *e);
+/*
+ * Write one packed unit (see codec/codec.h): guest [off, off + cluster size),
+ * the last one may be cut by the end of the disk.  ENOTSUP where the format
+ * has none.
+ */
+int img_write_packed(struct image *img, const void *packed, size_t packed_len,
+    uint64_t off, struct err *e);
+
+/* ---- requests in batches ---------------------------------------------- */
+
+/*
+ * Two-step requests, so that many can share one batch of host I/O:
+ *   img_plan()     look-ups only; adds the host I/O that it needs to a batch
+ *   batch_run()    all host I/O of the batch
+ *   img_finish()   unpack, zero fill; the result
+ * Between plan and finish the request keeps what it saw valid (I1); the
+ * caller must call img_finish() for every request that was planned, in the
+ * thread of its choice, whatever batch_run() returned.
+ */
+enum img_op { IMG_READ, IMG_WRITE };
+
+struct batch;
+struct img_request {
+	enum img_op op;
+	unsigned flags; /* IMG_FUA */
+	void *buf;	/* WRITE does not change it */
+	size_t len;
+	uint64_t off;
+	void *state; /* of the core */
+};
+
+struct batch *batch_new(struct err *e);
+void batch_free(struct batch *b); /* NULL is allowed */
+/*
+ * 1 planned; 0 this request cannot be planned (a write that allocates or has
+ * to wait for another): call img_pread() or img_pwrite(), perhaps in another
+ * thread; -1 refused.  Only after 1 img_finish() is owed.
+ */
+int img_plan(
+    struct image *img, struct img_request *rq, struct batch *b, struct err *e);
+/* Runs and empties the batch.  Errors are kept for each request. */
+void batch_run(struct batch *b);
+int img_finish(struct image *img, struct img_request *rq, struct err *e);
+
+/* ---- block status ----------------------------------------------------- */
+
+struct img_extent {
+	uint64_t start, len; /* guest bytes                                  */
+	unsigned depth;	     /* layer that answers: 0 is the top             */
+	bool present;	     /* some layer of the chain has it               */
+	bool zero;	     /* reads as zeroes                              */
+	bool data;	     /* host bytes must be read                      */
+	bool packed;	     /* compressed                                   */
+	bool has_offset;     /* `offset` is where guest byte `start` is ...  */
+	uint64_t offset;
+	const char *filename; /* ... in this file; lives as long as img       */
+};
+/*
+ * The extent at `off`, at most `len` bytes, neighbours of the same kind merged
+ * (contiguous offsets).  off + len <= img_size(), len > 0.
+ */
+int img_map(struct image *img, uint64_t off, uint64_t len, struct img_extent *x,
+    struct err *e);
+/* The same without going down the chain: one layer, depth 0; what it does not
+ * have is present = false. */
+int img_map_layer(struct image *img, uint64_t off, uint64_t len,
+    struct img_extent *x, struct err *e);
+
+/* ---- administration --------------------------------------------------- */
+
+/* An option that a format takes when an image is created. */
+enum img_opt_type { IMG_OPT_STR, IMG_OPT_NUM, IMG_OPT_SIZE, IMG_OPT_BOOL };
+struct img_opt {
+	const char *name;
+	enum img_opt_type type;
+	const char *help;
+	const char *shown; /* value printed by create when it is not given;
+			      NULL: then it is not printed */
+};
+
+struct img_format {
+	const char *name;
+	bool can_create, can_backing, can_pack, can_check, can_resize;
+	bool can_measure, has_snapshots;
+	const struct img_opt *create_opts; /* ends with a NULL name */
+};
+/* NULL when unknown.  Names are exact. */
+const struct img_format *img_format_find(const char *name);
+/* The i-th format in the order that they are listed; NULL past the end. */
+const struct img_format *img_format_at(unsigned i);
+
+/*
+ * Make an image.  Options: `size` (required unless a backing file gives it),
+ * `backing_file`, `backing_fmt` and what img_format lists; nothing is touched
+ * when they are wrong.  An existing file is overwritten.
+ * IMG_CREATE_UNCHECKED: -u, the backing file is not opened.
+ */
+#define IMG_CREATE_UNCHECKED 0x1u
+int img_create(const char *name, const char *format, struct options *o,
+    unsigned flags, struct err *e);
+/* The same on open, empty host storage; the reference stays the caller's. */
+int img_create_host(
+    struct hostfile *f, const char *format, struct options *o, struct err *e);
+
+enum img_prealloc {
+	IMG_PREALLOC_OFF = 0,
+	IMG_PREALLOC_METADATA,
+	IMG_PREALLOC_FALLOC,
+	IMG_PREALLOC_FULL,
+};
+/* "off", "metadata", ...: false when unknown. */
+bool img_prealloc_parse(const char *text, enum img_prealloc *out);
+
+/* New guest size in bytes.  Shrinking throws away what is beyond. */
+int img_resize(struct image *img, uint64_t size, enum img_prealloc prealloc,
+    struct err *e);
+
+struct img_measure {
+	uint64_t required, fully_allocated; /* host bytes            */
+	int64_t bitmaps;		    /* host bytes; -1: no figure */
+};
+/*
+ * What an image of `format` with options `o` would take.  `src` NULL: an empty
+ * disk of size `o`'s size.
+ */
+int img_measure(const char *format, struct options *o, struct image *src,
+    struct img_measure *out, struct err *e);
+
+struct img_check {
+	uint64_t check_errors;	     /* things that could not be looked at  */
+	uint64_t corruptions, leaks; /* as found                            */
+	uint64_t image_end;	     /* host bytes; 0 unknown               */
+	uint64_t total, allocated, fragmented, packed; /* guest clusters      */
+};
+/*
+ * Read-only consistency check.  `report` gets one line (no newline) for each
+ * finding; may be NULL.  -1 only when the check could not be done at all;
+ * ENOTSUP: this format has none.
+ */
+int img_check(struct image *img, struct img_check *out,
+    void (*report)(void *arg, const char *line), void *arg, struct err *e);
+
+/* ---- copying and comparing -------------------------------------------- */
+
+struct img_progress {
+	/* May be NULL. done <= total, in bytes; called from one thread at a
+	   time.  Non-zero: stop, with ECANCELED. */
+	int (*step)(void *arg, uint64_t done, uint64_t total);
+	void *arg;
+};
+
+#define IMG_COPY_PACK	     0x1u  /* compress                               */
+#define IMG_COPY_TARGET_ZERO 0x2u  /* the target reads as zeroes already     */
+#define IMG_COPY_UNORDERED   0x4u  /* target space in any order (-W)         */
+#define IMG_COPY_OFFLOAD     0x8u  /* -C: only in-kernel copies may be tried */
+#define IMG_COPY_SALVAGE     0x10u /* unreadable sectors become zeroes      */
+
+struct img_copy {
+	struct image **src; /* inputs, one after the other                  */
+	size_t src_n;
+	struct image *dst;
+	uint64_t dst_off;    /* guest byte of dst for the first source byte  */
+	uint64_t len;	     /* bytes to copy, or UINT64_MAX: all            */
+	uint64_t src_off;    /* skip that many source bytes                  */
+	bool backing;	     /* dst has a backing file: what no source layer
+				above it has stays unallocated               */
+	unsigned flags;	     /* IMG_COPY_*                                   */
+	unsigned threads;    /* 0: as many as there are processors           */
+	uint32_t sparse_len; /* shortest run of zeroes left out; 0: write all */
+	uint64_t rate;	     /* bytes a second, 0 = no limit                 */
+	int level;	     /* of compression; 0 default                    */
+	struct img_progress progress;
+	void (*warn)(void *arg, const char *line); /* --salvage */
+	void *warn_arg;
+};
+/*
+ * Copy.  Same inputs give the same output bytes whatever the number of
+ * threads, unless IMG_COPY_UNORDERED.  Memory is bounded by the number of
+ * threads.  The target is not flushed.
+ */
+int img_copy(const struct img_copy *job, struct err *e);
+
+enum img_compare_result {
+	IMG_SAME = 0,
+	IMG_DIFFER_CONTENT, /* at `offset`                                 */
+	IMG_DIFFER_SIZE,    /* strict                                      */
+	IMG_DIFFER_STATUS,  /* strict: block status at `offset`            */
+};
+struct img_compare {
+	struct image *a, *b;
+	bool strict;
+	unsigned threads; /* 0: as many as there are processors */
+	struct img_progress progress;
+	/* results */
+	enum img_compare_result result;
+	uint64_t offset;
+	bool size_differs; /* not strict: the rest of the longer one was looked
+			      at */
+	bool read_failed;  /* when -1: it was a read, not a block status */
+};
+int img_compare(struct img_compare *job, struct err *e);
+
+#endif
