@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * qcow2, versions 2 and 3: what its files share.
+ *
+ * Specification: QEMU's docs/interop/qcow2.txt ("the specification" below).
+ *
+ * Terms: the L1 table points to L2 tables, whose entries point to clusters;
+ * the refcount table (here: reftable) points to refcount blocks (refblock).
+ * All numbers in the file are big-endian.
+ *
+ * Locks: everything in struct qcow2 that can change after open is guarded by
+ * the image's meta lock; L1 and reftable move only under gate exclusive or
+ * meta exclusive.
+ */
+#ifndef IMGD_QCOW2_H
+#define IMGD_QCOW2_H
+
+#include "../codec/codec.h"
+#include "../core/clusterset.h"
+#include "../core/tables.h"
+#include "../driver.h"
+
+#define QCOW2_MAGIC		 0x514649fbu /* "QFI\xfb" */
+#define QCOW2_V2_LEN		 72u
+#define QCOW2_V3_LEN		 104u
+#define QCOW2_CLUSTER_MIN	 9u /* bits */
+#define QCOW2_CLUSTER_MAX	 21u
+#define QCOW2_L1_LEN_MAX	 (32u << 20) /* bytes */
+#define QCOW2_REFTABLE_LEN_MAX	 (8u << 20)  /* bytes */
+#define QCOW2_SNAPSHOTS_MAX	 65536u
+#define QCOW2_SNAPSHOT_EXTRA_MAX 1024u
+#define QCOW2_BACKING_MAX	 1023u /* bytes of a name */
+#define QCOW2_HEADER_EXT_MAX	 65536u
+
+/* Incompatible features: header bytes 72-79. */
+#define QCOW2_I_DIRTY	    (1ull << 0)
+#define QCOW2_I_CORRUPT	    (1ull << 1)
+#define QCOW2_I_DATA_FILE   (1ull << 2)
+#define QCOW2_I_CODEC	    (1ull << 3)
+#define QCOW2_I_EXTENDED_L2 (1ull << 4)
+#define QCOW2_I_KNOWN	    0x1full
+/* Compatible features: bytes 80-87. */
+#define QCOW2_C_LAZY (1ull << 0)
+/* Autoclear features: bytes 88-95. */
+#define QCOW2_A_BITMAPS	 (1ull << 0)
+#define QCOW2_A_DATA_RAW (1ull << 1)
+
+/* Header extension types. */
+#define QCOW2_EXT_END		 0u
+#define QCOW2_EXT_BACKING_FORMAT 0xe2792acau
+#define QCOW2_EXT_FEATURES	 0x6803f857u
+#define QCOW2_EXT_BITMAPS	 0x23852875u
+#define QCOW2_EXT_ENCRYPTION	 0x0537be77u
+#define QCOW2_EXT_DATA_FILE	 0x44415441u
+
+/* Table entries. */
+#define QCOW2_COPIED		(1ull << 63) /* reference count is exactly 1 */
+#define QCOW2_PACKED		(1ull << 62)
+#define QCOW2_ZERO		(1ull << 0) /* v3, not with extended L2 */
+#define QCOW2_HOST_MASK		0x00fffffffffffe00ull
+#define QCOW2_L1_RESERVED	0x7f000000000001ffull
+#define QCOW2_L2_RESERVED	0x3f000000000001feull
+#define QCOW2_REFTABLE_RESERVED 0x1ffull
+
+/* A header extension that is kept as it is. */
+struct qcow2_ext {
+	uint32_t type, len;
+	uint8_t *data;
+	struct qcow2_ext *next;
+};
+
+/* The header as it stands in the file; all numbers checked by header_read. */
+struct qcow2_header {
+	unsigned version; /* 2 or 3 */
+	uint64_t backing_host;
+	uint32_t backing_len;
+	unsigned cluster_bits;
+	uint64_t size; /* guest bytes */
+	uint32_t crypt_method;
+	uint32_t l1_n;
+	uint64_t l1_host;
+	uint64_t reftable_host;
+	uint32_t reftable_cl;
+	uint32_t snapshot_n;
+	uint64_t snapshot_host;
+	uint64_t incompatible, compatible, autoclear;
+	unsigned refcount_order; /* width in bits = 1 << order */
+	uint32_t header_len;
+	unsigned compression;			 /* 0 zlib, 1 zstd */
+	char *backing, *backing_fmt, *data_file; /* NULL: none */
+	struct {
+		bool present;
+		uint32_t n;
+		uint64_t dir_len, dir_host;
+	} bitmaps;
+	struct qcow2_ext *unknown; /* other extensions, in their order */
+};
+
+struct qcow2 {
+	struct qcow2_header h;
+	uint32_t cluster_len;	 /* bytes */
+	unsigned l2_entry_len;	 /* 8, or 16 with extended L2 */
+	uint32_t l2_n;		 /* entries of an L2 table */
+	uint32_t slice_len;	 /* bytes of a cached table piece */
+	uint32_t sub_len, sub_n; /* subclusters: bytes of one, how many (1) */
+	uint64_t refblock_n;	 /* entries of a refcount block */
+	enum codec codec;
+	bool data_raw;
+	bool metadata_only;    /* a data file was not opened (gate) */
+	struct hostfile *data; /* where guest clusters are: file or data file */
+
+	struct tables *tables;
+	struct table **l1; /* slices, held while the image is open */
+	uint32_t l1_slices_n;
+	struct table **reftable; /* the same; NULL when opened read-only */
+	uint32_t reftable_slices_n;
+	struct clusterset meta; /* clusters that hold live metadata (I4);
+				   only kept on a writable image */
+	uint64_t free_cl;	/* no free cluster below this one */
+	uint64_t packed_host;	/* next byte for packed data; 0: none */
+};
+
+static inline struct qcow2 *qcow2_of(const struct image *img)
+{
+	return img->priv;
+}
+
+/* header.c */
+/*
+ * Read and check the header and its extensions.  Unknown incompatible
+ * features are refused by name.  Free with qcow2_header_clear().
+ */
+int qcow2_header_read(
+    struct hostfile *f, struct qcow2_header *h, struct err *e);
+void qcow2_header_clear(struct qcow2_header *h);
+/* Serialise into one cluster of zeroes; -1 when it does not fit. */
+int qcow2_header_pack(const struct qcow2_header *h, uint8_t *buf,
+    uint32_t cluster_len, struct err *e);
+/* Write the header cluster at once (no sync). */
+int qcow2_header_write(struct image *img, struct err *e);
+/* Bytes of the L1 table that a disk needs; false when over the limit. */
+bool qcow2_l1_needed(const struct qcow2 *q, uint64_t size, uint64_t *n);
+
+/* open.c */
+int qcow2_load_l1(struct image *img, struct err *e);
+int qcow2_load_reftable(struct image *img, struct err *e);
+void qcow2_drop_slices(struct qcow2 *q, struct table **slice, uint32_t n);
+/* Fill the derived numbers of q from q->h. */
+void qcow2_geometry(struct qcow2 *q);
+
+/* map.c */
+int qcow2_map(struct image *img, uint64_t guest, uint64_t len, struct extent *x,
+    struct err *e);
+uint64_t qcow2_l1_get(const struct qcow2 *q, uint64_t l1_ix);
+/* The L2 slice that holds the entry of `guest`; NULL without error (and *e
+ * clear) when there is no L2 table. *ix: entry index in the slice. */
+struct table *qcow2_l2_slice(
+    struct image *img, uint64_t guest, uint32_t *ix, struct err *e);
+/* Where a packed unit is: from an L2 entry. */
+void qcow2_packed_place(
+    const struct qcow2 *q, uint64_t entry, uint64_t *host, uint32_t *stored);
+
+/* refcount.c: meta exclusive unless it says so */
+int qcow2_refcount_get(
+    struct image *img, uint64_t cl, uint64_t *out, struct err *e);
+int qcow2_refcount_add(
+    struct image *img, uint64_t cl, uint64_t n, int delta, struct err *e);
+/*
+ * Take up to `want` contiguous free clusters (at least `least`), reference
+ * count 1.  *host, *got.  File growth is left to the first write.
+ */
+int qcow2_alloc(struct image *img, uint64_t least, uint64_t want,
+    uint64_t *host, uint64_t *got, struct err *e);
+
+/* write.c */
+int qcow2_reserve(struct image *img, uint64_t guest, uint64_t len,
+    uint64_t stored, struct reservation *r, struct err *e);
+int qcow2_publish(
+    struct image *img, const struct reservation *r, struct err *e);
+void qcow2_abandon(struct image *img, const struct reservation *r);
+int qcow2_unmap(struct image *img, uint64_t guest, uint64_t len,
+    enum unmap_how how, uint64_t *done, struct err *e);
+int qcow2_release(
+    struct image *img, uint64_t host, uint64_t len, struct err *e);
+int qcow2_commit(struct image *img, struct err *e);
+
+/* snapshot.c */
+extern const struct snapshot_ops qcow2_snapshots;
+/* Point the image at an internal snapshot (read-only). */
+int qcow2_snapshot_select(struct image *img, const char *which, struct err *e);
+
+/* create.c, resize.c, check.c, measure.c */
+extern const struct img_opt qcow2_create_opts[];
+int qcow2_create(const struct create_args *a, struct err *e);
+int qcow2_create_check(const struct create_args *a, struct err *e);
+int qcow2_resize(struct image *img, uint64_t size, enum img_prealloc prealloc,
+    struct err *e);
+int qcow2_walk(struct image *img, struct walker *w, struct err *e);
+int qcow2_check(struct image *img, struct img_check *out,
+    void (*report)(void *, const char *), void *arg, struct err *e);
+int qcow2_measure(struct options *o, uint64_t size, struct image *src,
+    struct img_measure *out, struct err *e);
+
+#endif
