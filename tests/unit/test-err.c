@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+
+#include "check.h"
+
+static void kinds(void **state)
+{
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_false(err_is_set(&e));
+	assert_int_equal(err_sys(&e, ENOSPC, "%s: write", "f"), -1);
+	assert_true(err_is_set(&e));
+	assert_int_equal(e.kind, ERR_SYSTEM);
+	assert_int_equal(e.errnum, ENOSPC);
+	assert_string_equal(e.msg, "f: write: No space left on device");
+	assert_string_equal(e.hint, "");
+
+	err_clear(&e);
+	assert_false(err_is_set(&e));
+	assert_int_equal(err_damaged(&e, "L2 table %d", 7), -1);
+	assert_int_equal(e.kind, ERR_DAMAGED);
+	assert_int_equal(e.errnum, EINVAL);
+	assert_string_equal(e.msg, "L2 table 7");
+
+	err_clear(&e);
+	assert_int_equal(err_unsupported(&e, "feature"), -1);
+	assert_int_equal(e.kind, ERR_UNSUPPORTED);
+	assert_int_equal(e.errnum, ENOTSUP);
+
+	err_clear(&e);
+	assert_int_equal(err_usage(&e, "option"), -1);
+	assert_int_equal(e.kind, ERR_USAGE);
+	assert_int_equal(e.errnum, EINVAL);
+
+	err_clear(&e);
+	assert_int_equal(err_nomem(&e), -1);
+	assert_int_equal(e.errnum, ENOMEM);
+
+	/* An errnum that nobody knew still ends up as a failure. */
+	err_clear(&e);
+	assert_int_equal(err_set(&e, ERR_NOT_FORMAT, 0, "x"), -1);
+	assert_int_not_equal(e.errnum, 0);
+}
+
+static void first_wins(void **state)
+{
+	struct err e = ERR_INIT;
+
+	(void)state;
+	err_hint(&e, "no error, no advice");
+	err_prefix(&e, "no error, no prefix");
+	assert_string_equal(e.hint, "");
+	assert_string_equal(e.msg, "");
+
+	err_damaged(&e, "first");
+	err_hint(&e, "advice %d", 1);
+	assert_int_equal(err_sys(&e, EIO, "second"), -1);
+	err_hint(&e, "advice 2");
+	assert_string_equal(e.msg, "first");
+	assert_int_equal(e.errnum, EINVAL);
+	assert_string_equal(e.hint, "advice 1");
+
+	err_prefix(&e, "%s: ", "disk");
+	err_prefix(&e, "open: ");
+	assert_string_equal(e.msg, "open: disk: first");
+	assert_string_equal(e.hint, "advice 1");
+
+	/* The hint of one error does not stick to the next one. */
+	err_clear(&e);
+	err_damaged(&e, "other");
+	assert_string_equal(e.hint, "");
+}
+
+/* Texts that are too long are cut, never written past the end. */
+static void long_texts(void **state)
+{
+	struct err e = ERR_INIT;
+	char text[3 * sizeof e.msg];
+
+	(void)state;
+	memset(text, 'x', sizeof text);
+	text[sizeof text - 1] = 0;
+	err_sys(&e, EIO, "%s", text);
+	assert_int_equal(strlen(e.msg), sizeof e.msg - 1);
+	err_hint(&e, "%s", text);
+	assert_int_equal(strlen(e.hint), sizeof e.hint - 1);
+	err_prefix(&e, "name: ");
+	assert_int_equal(strlen(e.msg), sizeof e.msg - 1);
+	assert_memory_equal(e.msg, "name: xxx", 9);
+	err_prefix(&e, "%s", text);
+	assert_int_equal(strlen(e.msg), sizeof e.msg - 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(kinds),
+	    cmocka_unit_test(first_wins),
+	    cmocka_unit_test(long_texts),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
