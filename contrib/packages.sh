@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash disable=SC2034
+#
+# Sourced by contrib/quickstart and tests/run: which Debian 12 packages are
+# needed, and how to get those that are missing (as root, or with sudo).
+
+# To build.
+packages_build=(gcc libc6-dev meson ninja-build pkg-config libjansson-dev
+	zlib1g-dev libdeflate-dev libisal-dev libzstd-dev liburing-dev
+	libnbd-dev libgnutls28-dev nbdkit-plugin-dev)
+# To make, serve and look at the demo disk.
+packages_demo=(e2fsprogs libnbd-bin nbdkit)
+# To test: other compilers and checkers, and the peers.
+packages_test=(clang clang-format libclang-rt-14-dev cppcheck libcmocka-dev
+	bzip2 e2fsprogs fdisk fio libnbd-bin mandoc nbdkit python3 qemu-utils
+	util-linux)
+
+missing_packages()
+{
+	local p
+	for p; do
+		dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null |
+			grep -qx installed || echo "$p"
+	done
+}
+
+# install_packages NAME...: nothing is asked of the network if all are there.
+install_packages()
+{
+	local missing sudo=()
+	command -v dpkg-query >/dev/null || {
+		echo "not a Debian system: install by hand: $*" >&2
+		return
+	}
+	mapfile -t missing < <(missing_packages "$@")
+	[ "${#missing[@]}" -gt 0 ] || return 0
+	echo "installing ${missing[*]}"
+	[ "$(id -u)" = 0 ] || sudo=(sudo)
+	"${sudo[@]}" apt-get update -q >/dev/null
+	"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qy \
+		--no-install-recommends "${missing[@]}" >/dev/null
+}
