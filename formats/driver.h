@@ -15,6 +15,7 @@
 #ifndef IMGD_DRIVER_H
 #define IMGD_DRIVER_H
 
+#include "core/gate.h"
 #include "core/lock.h"
 #include "core/pin.h"
 #include "core/quarantine.h"
@@ -33,6 +34,8 @@ enum ext_kind {
 			   */
 #define EXT_F_SPACE 0x2u  /* an EXT_ZERO that owns host space at file+host   */
 #define EXT_F_CRYPT 0x4u  /* EXT_DATA through the image's cipher             */
+#define EXT_F_META   0x8u /* damaged: host bytes are live metadata too (I4):
+			     reads go on, never written */
 
 struct extent {
 	uint64_t guest, len; /* guest bytes [guest, guest + len), len > 0    */
@@ -180,7 +183,7 @@ struct image {
 	unsigned host_flags; /* HOST_* for further files of this image */
 	enum img_gate img_gate;
 	enum img_cache cache;
-	const char *snapshot; /* while opening */
+	const char *snapshot; /* while opening: the one to read, or NULL */
 
 	/* Set by the driver's open(). */
 	_Atomic uint64_t size; /* guest bytes; changes under gate exclusive */
@@ -189,22 +192,21 @@ struct image {
 	bool read_only; /* this image cannot be written (why: the driver
 			   refuses IMG_O_RDWR itself) */
 	char *backing_name, *backing_fmt; /* as recorded; NULL none */
-	uint64_t tables_dirty_max;
+	struct tables *tables; /* of the driver, or NULL */
 
 	struct image *backing; /* or NULL */
 	bool probed;	       /* format was guessed */
 
-	struct rwlock gate;
+	struct gate gate;
 	struct range_locks ranges;
 	struct rwlock meta;
 	struct pin pin;
 	struct quarantine quarantine;
 	_Atomic enum image_state state;
-	struct mutex commit_lock;
-	_Atomic uint64_t commit_wanted; /* tickets: see core/commit.c */
-	_Atomic uint64_t commit_done;
-	struct packed_cache *packed; /* made when first needed */
-	struct mutex packed_lock;
+	struct mutex commit_lock;	/* see core/commit.c */
+	_Atomic uint64_t commit_wanted; /* tickets */
+	uint64_t commit_done GUARDED_BY(&commit_lock);
+	struct packed_cache *packed; /* see core/packed.h */
 };
 
 static inline bool image_writable(const struct image *img)
@@ -214,6 +216,14 @@ static inline bool image_writable(const struct image *img)
 
 /* After a failed metadata write: no more writes (I5). Returns -1. */
 int image_fail(struct image *img, struct err *e);
+/* Space that the mapping gave up just now; meta exclusive. */
+int image_retire(struct image *img, struct hostfile *file, uint64_t host,
+    uint64_t len, bool punch, bool counted, struct err *e);
+/* For tables_commit(): what is in quarantine now is covered by this commit. */
+void image_commit_mark(void *img);
+/* `name`, if relative, as seen from the folder of the image `base`.  malloc'd;
+ * NULL when out of memory. */
+char *image_resolve(const char *base, const char *name, struct err *e);
 
 /* The formats, in the order that they are listed. */
 extern const struct driver *const registry[];

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The three steps of an allocating write, for the core's own pipelines (copy,
+ * preallocation): reserve, write the data, publish; or abandon (I7).
+ *
+ * Each takes the meta lock itself.  The caller is between request_enter() and
+ * request_leave() and holds the guest range, or is the only user of the image.
+ */
+#ifndef IMGD_WRITE_H
+#define IMGD_WRITE_H
+
+#include "../driver.h"
+
+/*
+ * A request on a writable image: gate, epoch, guest range (whole units around
+ * [off, off + len)).  -1 when the image is FAILED or not writable.
+ */
+struct write_guard {
+	unsigned pin;
+	struct range range;
+};
+int write_enter(struct image *img, struct write_guard *g, uint64_t len,
+    uint64_t off, struct err *e);
+void write_leave(struct image *img, struct write_guard *g);
+
+/* Space for the start of [guest, guest + len); see driver.h.  r->guest may
+ * be below `guest`, and r->len go past it, by less than a unit. */
+int write_reserve(struct image *img, uint64_t guest, uint64_t len,
+    uint64_t stored, struct reservation *r, struct err *e);
+/* On failure the image is FAILED. */
+int write_publish(
+    struct image *img, const struct reservation *r, struct err *e);
+void write_abandon(struct image *img, const struct reservation *r);
+
+/* Write with the guard held: img_pwrite() without its entry checks. */
+int write_range(struct image *img, const void *buf, size_t len, uint64_t off,
+    struct err *e);
+/* Make [off, off + len) read as zeroes, with the guard held. */
+int zero_range(struct image *img, uint64_t len, uint64_t off, unsigned flags,
+    struct err *e);
+
+#endif
