@@ -28,16 +28,16 @@ int options_set(
     struct options *o, const char *key, const char *value, struct err *e);
 /*
  * Add `a=b,c=d`.  A comma inside a value is doubled.  A word without `=` is
- * `word=on`, or, where `implied` is not NULL and it comes first, the value of
- * the key `implied`.  A list that begins or ends with a single comma, or an
- * empty one: "Invalid option list: X".
+ * `word=on`, `noword` is `word=off`; where `implied` is not NULL the first
+ * word is the value of that key.  Where it is NULL, a list that begins or ends
+ * with a single comma, or an empty one: "Invalid option list: X".
  */
 int options_parse(
     struct options *o, const char *text, const char *implied, struct err *e);
 /*
  * Add the members of a JSON object (text after "json:").  Nested objects and
  * arrays become dotted keys; true and false become on and off; null becomes
- * the empty string (`backing: null`).
+ * the empty string (`backing: null`).  Strings may be in single quotes.
  */
 int options_parse_json(struct options *o, const char *text, struct err *e);
 
