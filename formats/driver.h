@@ -30,12 +30,14 @@ enum ext_kind {
 	EXT_DATA,     /* byte for byte at file+host                        */
 	EXT_PACKED,   /* inside a stored unit that a codec must unpack     */
 };
-#define EXT_F_SHARED 0x1u /* host bytes have another owner: never write here   \
-			   */
-#define EXT_F_SPACE 0x2u  /* an EXT_ZERO that owns host space at file+host   */
-#define EXT_F_CRYPT 0x4u  /* EXT_DATA through the image's cipher             */
-#define EXT_F_META   0x8u /* damaged: host bytes are live metadata too (I4):
-			     reads go on, never written */
+#define EXT_F_SHARED                                                           \
+	0x1u		 /* host bytes have another owner: never write here    \
+			  */
+#define EXT_F_SPACE 0x2u /* an EXT_ZERO that owns host space at file+host   */
+#define EXT_F_CRYPT 0x4u /* EXT_DATA through the image's cipher             */
+#define EXT_F_META                                                             \
+	0x8u /* damaged: host bytes are live metadata too (I4):                \
+		reads go on, never written */
 
 struct extent {
 	uint64_t guest, len; /* guest bytes [guest, guest + len), len > 0    */
@@ -192,7 +194,7 @@ struct image {
 	bool read_only; /* this image cannot be written (why: the driver
 			   refuses IMG_O_RDWR itself) */
 	char *backing_name, *backing_fmt; /* as recorded; NULL none */
-	struct tables *tables; /* of the driver, or NULL */
+	struct tables *tables;		  /* of the driver, or NULL */
 
 	struct image *backing; /* or NULL */
 	bool probed;	       /* format was guessed */
@@ -205,8 +207,8 @@ struct image {
 	_Atomic enum image_state state;
 	struct mutex commit_lock;	/* see core/commit.c */
 	_Atomic uint64_t commit_wanted; /* tickets */
-	uint64_t commit_done GUARDED_BY(&commit_lock);
-	struct packed_cache *packed; /* see core/packed.h */
+	uint64_t commit_done;		/* under commit_lock */
+	struct packed_cache *packed;	/* see core/packed.h */
 };
 
 static inline bool image_writable(const struct image *img)

@@ -52,12 +52,13 @@ enum img_cache {
 /* "writeback", "none" or "off", ...: false when unknown. */
 bool img_cache_parse(const char *text, enum img_cache *out);
 
-#define IMG_O_RDWR	  0x01u
-#define IMG_O_FORCE_SHARE 0x02u /* -U: take no locks; read-only handles only   \
-				 */
-#define IMG_O_CHECK	 0x04u	/* for img_check(): open what is damaged     */
-#define IMG_O_NO_BACKING 0x08u	/* the top layer alone; HOLE reads as zeroes */
-#define IMG_O_DISCARD	 0x10u	/* trims give host space back               */
+#define IMG_O_RDWR 0x01u
+#define IMG_O_FORCE_SHARE                                                      \
+	0x02u		       /* -U: take no locks; read-only handles only    \
+				*/
+#define IMG_O_CHECK	 0x04u /* for img_check(): open what is damaged     */
+#define IMG_O_NO_BACKING 0x08u /* the top layer alone; HOLE reads as zeroes */
+#define IMG_O_DISCARD	 0x10u /* trims give host space back               */
 
 struct img_open {
 	const char *format; /* NULL: find out (probe)                  */

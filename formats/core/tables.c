@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The metadata table cache: see tables.h.
+ *
+ * Entries are hashed into shards; a shard's lock (a leaf) guards its chain,
+ * its LRU list and the flags of its entries.  The bytes of a table live in a
+ * counted buffer: the entry holds one reference, a commit that is writing it
+ * holds another.  An entry is evicted only when nobody refers to it, it is
+ * clean, and no commit holds its buffer: what is re-read from the file later
+ * is then what was in the cache.
+ */
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../host/hostfile.h"
+#include "tables.h"
+#include "units.h"
+
+#define SHARD_N	 8u
+#define BUCKET_N 256u
+
+struct buf {
+	_Atomic unsigned refs;
+	uint8_t data[];
+};
+
+struct entry {
+	struct table t; /* first: a struct table * is a struct entry * */
+	struct buf *buf;
+	uint64_t host;
+	uint32_t len;
+	enum table_level level;
+	_Atomic unsigned refs;
+	bool dirty;
+	bool fresh;   /* nothing on disk points to it: written first */
+	bool loading; /* being read; t.data is not valid yet */
+	struct entry *chain;
+	struct entry *older, *newer; /* LRU list */
+};
+
+struct shard {
+	struct mutex lock;
+	pthread_cond_t loaded;
+	struct entry *bucket[BUCKET_N];
+	struct entry *oldest, *newest;
+	uint64_t len; /* bytes in all entries */
+};
+
+struct tables {
+	struct hostfile *file;
+	struct rwlock *meta;
+	uint64_t shard_len_max;
+	_Atomic uint64_t dirty_len;
+	_Atomic bool failed; /* a commit failed: what is cached must stay */
+	struct shard shard[SHARD_N];
+};
+
+struct tables *tables_new_cache(
+    struct hostfile *file, struct rwlock *meta, uint64_t max_len, struct err *e)
+{
+	struct tables *ts = calloc(1, sizeof *ts);
+
+	if (!ts) {
+		err_nomem(e);
+		return NULL;
+	}
+	ts->file = file;
+	ts->meta = meta;
+	ts->shard_len_max = max_len / SHARD_N;
+	for (unsigned i = 0; i < SHARD_N; i++) {
+		mutex_init(&ts->shard[i].lock);
+		lock_must(pthread_cond_init(&ts->shard[i].loaded, NULL));
+	}
+	return ts;
+}
+
+static void buf_put(struct buf *b)
+{
+	if (atomic_fetch_sub(&b->refs, 1) == 1)
+		free(b);
+}
+
+static struct buf *buf_new(uint32_t len, struct err *e)
+{
+	struct buf *b = malloc(sizeof *b + len);
+
+	if (b)
+		atomic_init(&b->refs, 1);
+	else
+		err_nomem(e);
+	return b;
+}
+
+static void entry_free(struct entry *n)
+{
+	buf_put(n->buf);
+	free(n);
+}
+
+void tables_free(struct tables *ts)
+{
+	if (!ts)
+		return;
+	for (unsigned i = 0; i < SHARD_N; i++) {
+		struct shard *s = &ts->shard[i];
+		struct entry *n = s->oldest, *newer;
+
+		for (; n; n = newer) {
+			newer = n->newer;
+			assert(!n->refs);
+			entry_free(n);
+		}
+		pthread_cond_destroy(&s->loaded);
+		mutex_destroy(&s->lock);
+	}
+	free(ts);
+}
+
+static uint64_t hash(uint64_t host)
+{
+	return ((host >> 9) * 0x9e3779b97f4a7c15ull) >> 40;
+}
+
+static struct shard *shard_of(struct tables *ts, uint64_t host)
+{
+	return &ts->shard[hash(host) % SHARD_N];
+}
+
+static struct entry **bucket_of(struct shard *s, uint64_t host)
+{
+	return &s->bucket[hash(host) / SHARD_N % BUCKET_N];
+}
+
+static void lru_remove(struct shard *s, struct entry *n)
+{
+	*(n->older ? &n->older->newer : &s->oldest) = n->newer;
+	*(n->newer ? &n->newer->older : &s->newest) = n->older;
+}
+
+static void lru_add(struct shard *s, struct entry *n)
+{
+	n->newer = NULL;
+	n->older = s->newest;
+	*(s->newest ? &s->newest->newer : &s->oldest) = n;
+	s->newest = n;
+}
+
+static struct entry *find(struct shard *s, uint64_t host)
+{
+	struct entry *n = *bucket_of(s, host);
+
+	while (n && n->host != host)
+		n = n->chain;
+	return n;
+}
+
+static void add(struct shard *s, struct entry *n)
+{
+	struct entry **bucket = bucket_of(s, n->host);
+
+	n->chain = *bucket;
+	*bucket = n;
+	lru_add(s, n);
+	s->len += n->len;
+}
+
+/* Out of the shard, not freed. */
+static void detach(struct shard *s, struct entry *n)
+{
+	struct entry **p = bucket_of(s, n->host);
+
+	while (*p != n)
+		p = &(*p)->chain;
+	*p = n->chain;
+	lru_remove(s, n);
+	s->len -= n->len;
+}
+
+static bool evictable(const struct entry *n)
+{
+	return !atomic_load(&n->refs) && !n->dirty && !n->loading &&
+	       atomic_load(&n->buf->refs) == 1;
+}
+
+static void evict(struct tables *ts, struct shard *s)
+{
+	struct entry *n = s->oldest, *newer;
+
+	if (atomic_load(&ts->failed))
+		return;
+	for (; n && s->len > ts->shard_len_max; n = newer) {
+		newer = n->newer;
+		if (!evictable(n))
+			continue;
+		detach(s, n);
+		entry_free(n);
+	}
+}
+
+static struct entry *entry_new(
+    uint64_t host, uint32_t len, enum table_level level, struct err *e)
+{
+	struct entry *n = calloc(1, sizeof *n);
+
+	assert(len <= TABLE_LEN_MAX);
+	if (!n) {
+		err_nomem(e);
+		return NULL;
+	}
+	n->buf = buf_new(len, e);
+	if (!n->buf) {
+		free(n);
+		return NULL;
+	}
+	n->t.data = n->buf->data;
+	n->host = host;
+	n->len = len;
+	n->level = level;
+	atomic_init(&n->refs, 1);
+	return n;
+}
+
+/* Read a new entry that others may be waiting for already. */
+static int load(
+    struct tables *ts, struct shard *s, struct entry *n, struct err *e)
+{
+	int rc = host_pread(ts->file, n->t.data, n->len, n->host, e);
+
+	mutex_lock(&s->lock);
+	n->loading = false;
+	if (rc)
+		detach(s, n);
+	else
+		evict(ts, s);
+	lock_must(pthread_cond_broadcast(&s->loaded));
+	mutex_unlock(&s->lock);
+	if (rc)
+		entry_free(n);
+	return rc;
+}
+
+struct table *tables_get(struct tables *ts, uint64_t host, uint32_t len,
+    enum table_level level, struct err *e)
+{
+	struct shard *s = shard_of(ts, host);
+	struct entry *n;
+
+	mutex_lock(&s->lock);
+	while ((n = find(s, host)) && n->loading)
+		mutex_wait(&s->lock, &s->loaded);
+	if (n) {
+		assert(n->len == len);
+		atomic_fetch_add(&n->refs, 1);
+		lru_remove(s, n);
+		lru_add(s, n);
+		mutex_unlock(&s->lock);
+		return &n->t;
+	}
+	n = entry_new(host, len, level, e);
+	if (n) {
+		n->loading = true;
+		add(s, n);
+	}
+	mutex_unlock(&s->lock);
+	if (!n || load(ts, s, n, e))
+		return NULL;
+	return &n->t;
+}
+
+struct table *tables_new(struct tables *ts, uint64_t host, uint32_t len,
+    enum table_level level, struct err *e)
+{
+	struct shard *s = shard_of(ts, host);
+	struct entry *n = entry_new(host, len, level, e);
+
+	if (!n)
+		return NULL;
+	memset(n->t.data, 0, len);
+	n->dirty = n->fresh = true;
+	mutex_lock(&s->lock);
+	assert(!find(s, host));
+	add(s, n);
+	evict(ts, s);
+	mutex_unlock(&s->lock);
+	atomic_fetch_add(&ts->dirty_len, len);
+	return &n->t;
+}
+
+void tables_put(struct tables *ts, struct table *t)
+{
+	struct entry *n = (struct entry *)t;
+
+	(void)ts;
+	if (n)
+		atomic_fetch_sub(&n->refs, 1);
+}
+
+int tables_change(struct tables *ts, struct table *t, struct err *e)
+{
+	struct entry *n = (struct entry *)t;
+	struct shard *s = shard_of(ts, n->host);
+	struct buf *old = n->buf, *b;
+	bool was_dirty;
+
+	if (atomic_load(&old->refs) > 1) { /* a commit is writing it */
+		b = buf_new(n->len, e);
+		if (!b)
+			return -1;
+		memcpy(b->data, old->data, n->len);
+		mutex_lock(&s->lock);
+		n->buf = b;
+		n->t.data = b->data;
+		mutex_unlock(&s->lock);
+		buf_put(old);
+	}
+	mutex_lock(&s->lock);
+	was_dirty = n->dirty;
+	n->dirty = true;
+	mutex_unlock(&s->lock);
+	if (!was_dirty)
+		atomic_fetch_add(&ts->dirty_len, n->len);
+	return 0;
+}
+
+static void forget_shard(
+    struct tables *ts, struct shard *s, uint64_t host, uint64_t len)
+{
+	struct entry *n, *newer;
+
+	mutex_lock(&s->lock);
+	for (n = s->oldest; n; n = newer) {
+		newer = n->newer;
+		if (n->host < host || n->host - host >= len)
+			continue;
+		assert(!atomic_load(&n->refs) && !n->loading);
+		if (n->dirty)
+			atomic_fetch_sub(&ts->dirty_len, n->len);
+		detach(s, n);
+		entry_free(n);
+	}
+	mutex_unlock(&s->lock);
+}
+
+void tables_forget(struct tables *ts, uint64_t host, uint64_t len)
+{
+	for (unsigned i = 0; i < SHARD_N; i++)
+		forget_shard(ts, &ts->shard[i], host, len);
+}
+
+uint64_t tables_dirty_len(struct tables *ts)
+{
+	return atomic_load(&ts->dirty_len);
+}
+
+/* ---- commit ----------------------------------------------------------- */
+
+/* One dirty buffer on its way to the file. */
+struct out {
+	uint64_t host;
+	uint32_t len;
+	enum table_level level;
+	struct buf *buf;
+};
+struct outs {
+	struct out *item;
+	size_t n, max;
+};
+
+static int outs_add(struct outs *o, struct entry *n, struct err *e)
+{
+	if (o->n == o->max) {
+		size_t max = o->max ? 2 * o->max : 64;
+		struct out *item = reallocarray(o->item, max, sizeof *item);
+
+		if (!item)
+			return err_nomem(e);
+		o->item = item;
+		o->max = max;
+	}
+	atomic_fetch_add(&n->buf->refs, 1);
+	o->item[o->n++] = (struct out){.host = n->host,
+	    .len = n->len,
+	    .level = n->fresh ? TABLE_COUNT : n->level,
+	    .buf = n->buf};
+	return 0;
+}
+
+/* Take what is dirty, of levels up to `last`; it is clean from now on. */
+static int collect(
+    struct tables *ts, enum table_level last, struct outs *o, struct err *e)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < SHARD_N && !rc; i++) {
+		struct shard *s = &ts->shard[i];
+
+		mutex_lock(&s->lock);
+		for (struct entry *n = s->oldest; n && !rc; n = n->newer) {
+			if (!n->dirty || (n->level > last && !n->fresh))
+				continue;
+			rc = outs_add(o, n, e);
+			if (rc)
+				break;
+			n->dirty = n->fresh = false;
+			atomic_fetch_sub(&ts->dirty_len, n->len);
+		}
+		mutex_unlock(&s->lock);
+	}
+	return rc;
+}
+
+static int by_level_and_host(const void *a, const void *b)
+{
+	const struct out *x = a, *y = b;
+
+	if (x->level != y->level)
+		return x->level < y->level ? -1 : 1;
+	return x->host < y->host ? -1 : x->host > y->host;
+}
+
+/* Write neighbours from item i on in one call; returns the next i, 0 failed. */
+static size_t write_run(
+    struct tables *ts, const struct outs *o, size_t i, struct err *e)
+{
+	struct iovec iov[64];
+	uint64_t start = o->item[i].host, end = start;
+	enum table_level level = o->item[i].level;
+	int n = 0;
+
+	for (; i < o->n && n < (int)ARRAY_N(iov); i++, n++) {
+		const struct out *x = &o->item[i];
+
+		if (x->host != end || x->level != level)
+			break;
+		iov[n] = (struct iovec){x->buf->data, x->len};
+		end += x->len;
+	}
+	return host_pwritev(ts->file, iov, n, start, e) ? 0 : i;
+}
+
+/*
+ * Write all, level by level.  With `sync`, what a level needs is durable
+ * before it: the data and the counts first, even if no count changed.
+ */
+static int write_all(
+    struct tables *ts, struct outs *o, bool sync, struct err *e)
+{
+	size_t i = 0;
+
+	if (o->n)
+		qsort(o->item, o->n, sizeof *o->item, by_level_and_host);
+	for (int level = TABLE_COUNT; level < TABLE_LEVELS; level++) {
+		size_t first = i;
+
+		while (i < o->n && (int)o->item[i].level == level) {
+			i = write_run(ts, o, i, e);
+			if (!i)
+				return -1;
+		}
+		if (sync && i < o->n && (i > first || level == TABLE_COUNT) &&
+		    host_sync(ts->file, e))
+			return -1;
+	}
+	return 0;
+}
+
+static void outs_free(struct outs *o)
+{
+	for (size_t i = 0; i < o->n; i++)
+		buf_put(o->item[i].buf);
+	free(o->item);
+}
+
+int tables_commit(struct tables *ts, struct hostfile *data,
+    void (*mark)(void *arg), void *arg, struct err *e)
+{
+	struct outs o = {0};
+	int rc;
+
+	rwlock_excl(ts->meta);
+	mark(arg);
+	rc = collect(ts, TABLE_MAP, &o, e);
+	rwlock_excl_end(ts->meta);
+	if (!rc && data && data != ts->file)
+		rc = host_sync(data, e);
+	if (!rc)
+		rc = write_all(ts, &o, true, e);
+	if (!rc)
+		rc = host_sync(ts->file, e);
+	if (rc)
+		atomic_store(&ts->failed, true);
+	outs_free(&o);
+	return rc;
+}
+
+int tables_write_counts(struct tables *ts, struct err *e)
+{
+	struct outs o = {0};
+	int rc;
+
+	rwlock_excl(ts->meta);
+	rc = collect(ts, TABLE_ROOT, &o, e);
+	rwlock_excl_end(ts->meta);
+	if (!rc)
+		rc = write_all(ts, &o, false, e);
+	if (rc)
+		atomic_store(&ts->failed, true);
+	outs_free(&o);
+	return rc;
+}
