@@ -388,4 +388,6 @@ static struct nbdkit_plugin plugin = {
     .cache = image_cache,
 };
 
+/* nbdkit's header defines it without declaring it. */
+NBDKIT_DLL_PUBLIC struct nbdkit_plugin *plugin_init(void);
 NBDKIT_REGISTER_PLUGIN(plugin)
