@@ -23,14 +23,19 @@
 #define QCOW2_MAGIC		 0x514649fbu /* "QFI\xfb" */
 #define QCOW2_V2_LEN		 72u
 #define QCOW2_V3_LEN		 104u
-#define QCOW2_CLUSTER_MIN	 9u /* bits */
+#define QCOW2_OUR_LEN		 112u /* of a header that we write */
+#define QCOW2_CLUSTER_MIN	 9u   /* bits */
 #define QCOW2_CLUSTER_MAX	 21u
 #define QCOW2_L1_LEN_MAX	 (32u << 20) /* bytes */
 #define QCOW2_REFTABLE_LEN_MAX	 (8u << 20)  /* bytes */
 #define QCOW2_SNAPSHOTS_MAX	 65536u
 #define QCOW2_SNAPSHOT_EXTRA_MAX 1024u
-#define QCOW2_BACKING_MAX	 1023u /* bytes of a name */
-#define QCOW2_HEADER_EXT_MAX	 65536u
+#define QCOW2_SNAPSHOT_LEN	 40u /* bytes of an entry without its tail */
+#define QCOW2_BITMAPS_MAX	 65535u
+#define QCOW2_BITMAP_LEN	 24u
+#define QCOW2_BITMAP_DIR_MAX	 (64u << 20) /* bytes */
+#define QCOW2_BACKING_MAX	 1023u	     /* bytes of a name */
+#define QCOW2_HEADER_EXT_MAX	 65536u	     /* bytes of all extensions */
 
 /* Incompatible features: header bytes 72-79. */
 #define QCOW2_I_DIRTY	    (1ull << 0)
@@ -86,6 +91,7 @@ struct qcow2_header {
 	uint64_t incompatible, compatible, autoclear;
 	unsigned refcount_order; /* width in bits = 1 << order */
 	uint32_t header_len;
+	uint8_t *more; /* header bytes 112 to header_len, kept; or NULL */
 	unsigned compression;			 /* 0 zlib, 1 zstd */
 	char *backing, *backing_fmt, *data_file; /* NULL: none */
 	struct {
@@ -132,13 +138,23 @@ static inline struct qcow2 *qcow2_of(const struct image *img)
  */
 int qcow2_header_read(
     struct hostfile *f, struct qcow2_header *h, struct err *e);
+/* Extensions and the backing name, for qcow2_header_read(). */
+int qcow2_header_extensions(
+    struct hostfile *f, struct qcow2_header *h, struct err *e);
+/* A field that the format does not allow. */
+int qcow2_bad_field(
+    struct err *e, const char *field, uint64_t value, const char *allowed);
+int qcow2_bad_max(
+    struct err *e, const char *field, uint64_t value, uint64_t max);
 void qcow2_header_clear(struct qcow2_header *h);
 /* Serialise into one cluster of zeroes; -1 when it does not fit. */
 int qcow2_header_pack(const struct qcow2_header *h, uint8_t *buf,
     uint32_t cluster_len, struct err *e);
 /* Write the header cluster at once (no sync). */
 int qcow2_header_write(struct image *img, struct err *e);
-/* Bytes of the L1 table that a disk needs; false when over the limit. */
+/* L1 entries that a disk needs. */
+uint64_t qcow2_l1_entries(uint64_t size, unsigned cluster_bits, bool extended);
+/* The same; false when over the limit. */
 bool qcow2_l1_needed(const struct qcow2 *q, uint64_t size, uint64_t *n);
 
 /* open.c */
