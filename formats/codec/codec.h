@@ -48,8 +48,8 @@ ssize_t codec_pack(struct codec_ctx *x, void *dst, size_t dst_len,
 /*
  * Unpack into exactly `len` bytes.  `stored` may be longer than the packed
  * data (formats round it up); what follows the end of the stream is ignored.
- * Fewer than `len` bytes, or a bad stream: -1, ERR_DAMAGED.
- * Thread-safe: keeps its state per thread.
+ * Fewer than `len` bytes, or a bad stream: -1, ERR_DAMAGED with EIO.
+ * Thread-safe.
  */
 int codec_unpack(enum codec c, void *dst, size_t len, const void *src,
     size_t stored, struct err *e);

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Raw deflate (RFC 1951).
+ *
+ * Packing: readers of qcow2 keep a window of 4 KiB, so no distance may be
+ * longer.  ISA-L packs at its level 2 when no level is asked for: some 13
+ * times as fast as zlib's default for 6 % more bytes on ordinary files.  A
+ * level is zlib's.
+ *
+ * Unpacking: libdeflate first, since it is more than twice as fast.  What it
+ * refuses goes to zlib, whose verdict counts: it also takes a stream that
+ * fills the unit and then goes on or is cut, as other readers do.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <zlib.h>
+
+#include "config.h"
+
+#ifdef HAVE_ISAL
+#include <isa-l/igzip_lib.h>
+#endif
+#ifdef HAVE_LIBDEFLATE
+#include <libdeflate.h>
+#endif
+
+#include "../core/cleanup.h"
+#include "../core/units.h"
+#include "codec_impl.h"
+
+#define PACK_WINDOW_BITS 12
+#define PACK_MEM_LEVEL	 9
+
+static int zlib_failed(int rc, const char *what, struct err *e)
+{
+	if (rc == Z_MEM_ERROR)
+		return err_nomem(e);
+	return err_set(e, ERR_SYSTEM, EIO, "zlib: %s: %s", what, zError(rc));
+}
+
+/* ---- packing ---------------------------------------------------------- */
+
+struct packer {
+	z_stream z;
+#ifdef HAVE_ISAL
+	bool use_isal;
+	uint8_t level_buf[ISAL_DEF_LVL2_LARGE];
+#endif
+};
+
+#ifdef HAVE_ISAL
+static ssize_t pack_isal(struct packer *p, void *dst, size_t dst_len,
+    const void *src, size_t len, struct err *e)
+{
+	struct isal_zstream s;
+	int rc;
+
+	isal_deflate_init(&s);
+	s.level = 2;
+	s.level_buf = p->level_buf;
+	s.level_buf_size = sizeof p->level_buf;
+	s.hist_bits = PACK_WINDOW_BITS;
+	s.end_of_stream = 1;
+	s.next_in = (uint8_t *)src;
+	s.avail_in = (uint32_t)len;
+	s.next_out = dst;
+	s.avail_out = (uint32_t)min_u64(dst_len, CODEC_UNIT_MAX * 2);
+	rc = isal_deflate(&s);
+	if (rc != COMP_OK)
+		return err_set(
+		    e, ERR_SYSTEM, EIO, "ISA-L: deflate: error %d", rc);
+	return s.internal_state.state == ZSTATE_END ? s.total_out : 0;
+}
+#endif
+
+static void *deflate_pack_new(int level, struct err *e)
+{
+	CLEANUP_FREE struct packer *p = calloc(1, sizeof *p);
+	int rc;
+
+	if (!p) {
+		err_nomem(e);
+		return NULL;
+	}
+#ifdef HAVE_ISAL
+	p->use_isal = !level;
+	if (p->use_isal)
+		return take(p);
+#endif
+	rc = deflateInit2(&p->z, level ? level : Z_DEFAULT_COMPRESSION,
+	    Z_DEFLATED, -PACK_WINDOW_BITS, PACK_MEM_LEVEL, Z_DEFAULT_STRATEGY);
+	if (rc != Z_OK) {
+		zlib_failed(rc, "deflateInit2", e);
+		return NULL;
+	}
+	return take(p);
+}
+
+static void deflate_pack_free(void *state)
+{
+	struct packer *p = state;
+
+	deflateEnd(&p->z); /* does nothing when it was never begun */
+	free(p);
+}
+
+static ssize_t deflate_pack(void *state, void *dst, size_t dst_len,
+    const void *src, size_t len, struct err *e)
+{
+	struct packer *p = state;
+	int rc;
+
+#ifdef HAVE_ISAL
+	if (p->use_isal)
+		return pack_isal(p, dst, dst_len, src, len, e);
+#endif
+	deflateReset(&p->z);
+	p->z.next_in = (Bytef *)src;
+	p->z.avail_in = (uInt)len;
+	p->z.next_out = dst;
+	p->z.avail_out = (uInt)min_u64(dst_len, CODEC_UNIT_MAX * 2);
+	rc = deflate(&p->z, Z_FINISH);
+	if (rc == Z_STREAM_END)
+		return (ssize_t)p->z.total_out;
+	if (rc == Z_OK || rc == Z_BUF_ERROR)
+		return 0;
+	return zlib_failed(rc, "deflate", e);
+}
+
+/* ---- unpacking -------------------------------------------------------- */
+
+struct unpacker {
+	z_stream z;
+	bool z_begun;
+#ifdef HAVE_LIBDEFLATE
+	struct libdeflate_decompressor *fast;
+#endif
+};
+
+static void deflate_unpack_free(void *state)
+{
+	struct unpacker *u = state;
+
+	inflateEnd(&u->z);
+#ifdef HAVE_LIBDEFLATE
+	if (u->fast)
+		libdeflate_free_decompressor(u->fast);
+#endif
+	free(u);
+}
+
+static void *deflate_unpack_new(struct err *e)
+{
+	struct unpacker *u = calloc(1, sizeof *u);
+
+	if (!u) {
+		err_nomem(e);
+		return NULL;
+	}
+#ifdef HAVE_LIBDEFLATE
+	u->fast = libdeflate_alloc_decompressor();
+	if (!u->fast) {
+		err_nomem(e);
+		deflate_unpack_free(u);
+		return NULL;
+	}
+#endif
+	return u;
+}
+
+static int zlib_begin(struct unpacker *u, struct err *e)
+{
+	int rc =
+	    u->z_begun ? inflateReset(&u->z) : inflateInit2(&u->z, -MAX_WBITS);
+
+	if (rc != Z_OK)
+		return zlib_failed(rc, "inflateInit2", e);
+	u->z_begun = true;
+	return 0;
+}
+
+static int deflate_unpack(void *state, void *dst, size_t len, const void *src,
+    size_t stored, struct err *e)
+{
+	struct unpacker *u = state;
+	int rc;
+
+#ifdef HAVE_LIBDEFLATE
+	size_t used, got = 0;
+
+	if (libdeflate_deflate_decompress_ex(u->fast, src, stored, dst, len,
+		&used, &got) == LIBDEFLATE_SUCCESS &&
+	    got == len)
+		return 0;
+#endif
+	if (zlib_begin(u, e) < 0)
+		return -1;
+	u->z.next_in = (Bytef *)src;
+	u->z.avail_in = (uInt)stored;
+	u->z.next_out = dst;
+	u->z.avail_out = (uInt)len;
+	rc = inflate(&u->z, Z_FINISH);
+	if (!u->z.avail_out && (rc == Z_STREAM_END || rc == Z_BUF_ERROR))
+		return 0;
+	if (rc == Z_MEM_ERROR)
+		return err_nomem(e);
+	return err_set(e, ERR_DAMAGED, EIO,
+	    "deflate: %zu stored bytes unpack to %zu bytes, %zu wanted: %s",
+	    stored, len - u->z.avail_out, len,
+	    u->z.msg		? u->z.msg
+	    : rc == Z_BUF_ERROR ? "stream is cut"
+				: "stream ends early");
+}
+
+const struct codec_impl deflate_codec = {
+    .name = "zlib",
+    .level_max = Z_BEST_COMPRESSION,
+    .pack_new = deflate_pack_new,
+    .pack_free = deflate_pack_free,
+    .pack = deflate_pack,
+    .unpack_new = deflate_unpack_new,
+    .unpack_free = deflate_unpack_free,
+    .unpack = deflate_unpack,
+};
