@@ -183,17 +183,17 @@ struct image {
 	struct hostfile *file;
 	unsigned flags;	     /* IMG_O_* */
 	unsigned host_flags; /* HOST_* for further files of this image */
-	enum img_gate img_gate;
+	enum img_gate open_gate;
 	enum img_cache cache;
 	const char *snapshot; /* while opening: the one to read, or NULL */
 
 	/* Set by the driver's open(). */
 	_Atomic uint64_t size; /* guest bytes; changes under gate exclusive */
-	uint32_t unit;	/* bytes that a write reserves and locks; 1: none */
-	bool refines;	/* host holes are holes of the disk too (raw) */
-	bool read_only; /* this image cannot be written (why: the driver
-			   refuses IMG_O_RDWR itself) */
+	uint32_t unit; /* bytes that a write reserves and locks; 1: none */
+	bool refines;  /* host holes are holes of the disk too (raw) */
 	char *backing_name, *backing_fmt; /* as recorded; NULL none */
+	char *backing_full;		  /* resolved, for img_info() */
+	bool opened;			  /* the driver's open() succeeded */
 	struct tables *tables;		  /* of the driver, or NULL */
 
 	struct image *backing; /* or NULL */
@@ -208,6 +208,7 @@ struct image {
 	struct mutex commit_lock;	/* see core/commit.c */
 	_Atomic uint64_t commit_wanted; /* tickets */
 	uint64_t commit_done;		/* under commit_lock */
+	uint64_t commit_mark;		/* under commit_lock */
 	struct packed_cache *packed;	/* see core/packed.h */
 };
 
@@ -227,8 +228,6 @@ void image_commit_mark(void *img);
  * NULL when out of memory. */
 char *image_resolve(const char *base, const char *name, struct err *e);
 
-/* The formats, in the order that they are listed. */
-extern const struct driver *const registry[];
 extern const struct driver raw_driver, qcow2_driver;
 
 #endif

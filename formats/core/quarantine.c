@@ -51,6 +51,16 @@ int quarantine_add(struct quarantine *q, const struct retired *r, struct err *e)
 	return rc;
 }
 
+uint64_t quarantine_n(struct quarantine *q)
+{
+	uint64_t n;
+
+	mutex_lock(&q->lock);
+	n = q->added - q->taken;
+	mutex_unlock(&q->lock);
+	return n;
+}
+
 uint64_t quarantine_mark(struct quarantine *q)
 {
 	uint64_t mark;

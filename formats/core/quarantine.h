@@ -45,6 +45,8 @@ void quarantine_init(struct quarantine *q);
 void quarantine_destroy(struct quarantine *q);
 int quarantine_add(
     struct quarantine *q, const struct retired *r, struct err *e);
+/* Ranges inside. */
+uint64_t quarantine_n(struct quarantine *q);
 /* A commit that begins now will cover what was added before this mark. */
 uint64_t quarantine_mark(struct quarantine *q);
 /* The commit that began at the mark has ended. */

@@ -21,7 +21,15 @@ struct write_guard {
 };
 int write_enter(struct image *img, struct write_guard *g, uint64_t len,
     uint64_t off, struct err *e);
+/* 1 entered; 0 it would have to wait for the range; -1 as write_enter(). */
+int write_tryenter(struct image *img, struct write_guard *g, uint64_t len,
+    uint64_t off, struct err *e);
 void write_leave(struct image *img, struct write_guard *g);
+
+/* May these bytes be overwritten where they are? */
+bool extent_in_place(const struct extent *x);
+/* Is every write durable at once (cache mode)? */
+bool image_writes_through(const struct image *img);
 
 /* Space for the start of [guest, guest + len); see driver.h.  r->guest may
  * be below `guest`, and r->len go past it, by less than a unit. */

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A batch of host I/O: see "requests in batches" in image.h. */
+#ifndef IMGD_BATCH_H
+#define IMGD_BATCH_H
+
+#include "../host/hostfile.h"
+
+struct batch_op {
+	struct hostfile *file;
+	void *buf; /* not changed by a write */
+	size_t len;
+	uint64_t off;
+	bool write;
+	struct err *result; /* set when the operation fails */
+};
+
+struct batch {
+	struct batch_op *op;
+	size_t n, max;
+};
+
+int batch_add(struct batch *b, const struct batch_op *op, struct err *e);
+/* Forget the operations after the first n. */
+void batch_cut(struct batch *b, size_t n);
+/* For a batch that lives on the stack as {0}. */
+void batch_clear(struct batch *b);
+
+#endif

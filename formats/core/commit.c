@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Requests' entry and exit, commit, and the return of retired space.
+ *
+ * Commit tickets: a caller takes a ticket, then the commit lock.  Who gets the
+ * lock commits for every ticket taken so far; those who waited meanwhile find
+ * their ticket done and leave.
+ */
+#include <errno.h>
+
+#include "drv.h"
+#include "packed.h"
+#include "request.h"
+#include "tables.h"
+
+/* Dirty metadata, bytes, and retired ranges, beyond which a writer commits. */
+#define DIRTY_LEN_MAX (8u * MiB)
+#define RETIRED_MAX   65536u
+
+int request_check(
+    const struct image *img, uint64_t len, uint64_t off, struct err *e)
+{
+	uint64_t size = img_size(img);
+
+	if (range_ok(off, len, size))
+		return 0;
+	return err_set(e, ERR_USAGE, EINVAL,
+	    "%s: %llu bytes at %llu are outside the disk of %llu bytes",
+	    img->name, (unsigned long long)len, (unsigned long long)off,
+	    (unsigned long long)size);
+}
+
+int request_check_write(
+    const struct image *img, uint64_t len, uint64_t off, struct err *e)
+{
+	if (!image_writable(img))
+		return err_set(e, ERR_USAGE, EROFS,
+		    "%s: the image is opened read-only", img->name);
+	if (atomic_load(&img->state) == IMAGE_FAILED)
+		return err_set(e, ERR_SYSTEM, EIO,
+		    "%s: a metadata write failed earlier: no more writes until "
+		    "it is opened again",
+		    img->name);
+	return request_check(img, len, off, e);
+}
+
+unsigned request_enter(struct image *img)
+{
+	gate_enter(&img->gate);
+	return pin_enter(&img->pin);
+}
+
+void request_leave(struct image *img, unsigned pin)
+{
+	pin_leave(&img->pin, pin);
+	gate_leave(&img->gate);
+}
+
+int image_fail(struct image *img, struct err *e)
+{
+	atomic_store(&img->state, IMAGE_FAILED);
+	return err_set(
+	    e, ERR_SYSTEM, EIO, "%s: a metadata write failed", img->name);
+}
+
+int image_retire(struct image *img, struct hostfile *file, uint64_t host,
+    uint64_t len, bool punch, bool counted, struct err *e)
+{
+	const struct retired r = {.host = host,
+	    .len = len,
+	    .file = file,
+	    .tag = pin_now(&img->pin),
+	    .punch = punch,
+	    .counted = counted};
+
+	return quarantine_add(&img->quarantine, &r, e);
+}
+
+/* The mark is kept for give_back(): one commit at a time. */
+void image_commit_mark(void *arg)
+{
+	struct image *img = arg;
+
+	img->commit_mark = quarantine_mark(&img->quarantine);
+}
+
+/* Retired space that nobody can see any more becomes free (I1). */
+static int give_back(struct image *img, struct err *e)
+{
+	struct retired r;
+
+	quarantine_forgotten(&img->quarantine, img->commit_mark);
+	while (quarantine_take(&img->quarantine, &img->pin, &r)) {
+		int rc = 0;
+
+		/* A punch that fails costs space, not data. */
+		if (r.punch) {
+			struct err ignored = ERR_INIT;
+
+			host_punch(r.file, r.host, r.len, &ignored);
+		}
+		if (!r.counted)
+			continue;
+		packed_forget(img->packed, r.host, r.len);
+		rwlock_excl(&img->meta);
+		rc = drv_release(img, r.host, r.len, e);
+		rwlock_excl_end(&img->meta);
+		if (rc)
+			return image_fail(img, e);
+	}
+	return 0;
+}
+
+static int commit_locked(struct image *img, struct err *e)
+{
+	if (atomic_load(&img->state) == IMAGE_FAILED)
+		return err_set(e, ERR_SYSTEM, EIO,
+		    "%s: a metadata write failed earlier", img->name);
+	if (drv_commit(img, e))
+		return image_fail(img, e);
+	return give_back(img, e);
+}
+
+int image_commit(struct image *img, struct err *e)
+{
+	uint64_t ticket = atomic_fetch_add(&img->commit_wanted, 1) + 1;
+	int rc = 0;
+
+	mutex_lock(&img->commit_lock);
+	if (img->commit_done < ticket) {
+		uint64_t upto = atomic_load(&img->commit_wanted);
+
+		rc = commit_locked(img, e);
+		if (!rc)
+			img->commit_done = upto;
+	}
+	mutex_unlock(&img->commit_lock);
+	return rc;
+}
+
+int image_commit_if_due(struct image *img, struct err *e)
+{
+	if (!img->tables)
+		return 0;
+	if (tables_dirty_len(img->tables) < DIRTY_LEN_MAX &&
+	    quarantine_n(&img->quarantine) < RETIRED_MAX)
+		return 0;
+	return image_commit(img, e);
+}
+
+int img_flush(struct image *img, struct err *e)
+{
+	if (!image_writable(img))
+		return 0;
+	return image_commit(img, e);
+}

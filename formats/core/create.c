@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Making and resizing images.  Options are read and checked before any file is
+ * touched, so a wrong one never costs an existing image.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "open.h"
+#include "registry.h"
+#include "request.h"
+
+static const struct driver *find_creator(const char *format, struct err *e)
+{
+	const struct driver *drv = registry_find(format);
+
+	if (!drv)
+		err_unsupported(e, "Unknown file format '%s'", format);
+	else if (!drv->create)
+		err_unsupported(e,
+		    "Format driver '%s' does not support image creation",
+		    format);
+	else
+		return drv;
+	return NULL;
+}
+
+/* Open the backing file to see that it is there, and for its size. */
+static int look_at_backing(
+    const struct create_args *a, bool need_size, uint64_t *size, struct err *e)
+{
+	struct img_open how = {
+	    .format = a->backing_fmt, .flags = IMG_O_FORCE_SHARE};
+	CLEANUP_FREE char *full = image_resolve(a->name, a->backing, e);
+	CLEANUP(image) struct image *img = NULL;
+
+	if (!full)
+		return -1;
+	img = img_open(full, &how, e);
+	if (!img) {
+		err_hint(e, "Could not open backing image.");
+		return -1;
+	}
+	if (!a->backing_fmt) {
+		err_usage(e, "Backing file specified without backing format");
+		err_hint(e, "Detected format of %s.", img->drv->info.name);
+		return -1;
+	}
+	if (need_size)
+		*size = img_size(img);
+	return 0;
+}
+
+static int check_backing_allowed(
+    const struct driver *drv, const struct create_args *a, struct err *e)
+{
+	if (a->backing && !*a->backing)
+		return err_usage(
+		    e, "Expected backing file name, got empty string");
+	if (a->backing && !drv->info.can_backing)
+		return err_unsupported(e,
+		    "Backing file not supported for file format '%s'",
+		    drv->info.name);
+	if (a->backing_fmt && !drv->info.can_backing)
+		return err_unsupported(e,
+		    "Backing format not supported for file format '%s'",
+		    drv->info.name);
+	if (a->backing_fmt && a->backing && !registry_find(a->backing_fmt))
+		return err_usage(
+		    e, "Invalid backing format '%s'", a->backing_fmt);
+	if (a->backing && !strcmp(a->backing, a->name))
+		return err_usage(e,
+		    "Error: Trying to create an image with the same filename "
+		    "as the backing file");
+	return 0;
+}
+
+/* Read what all formats share. */
+static int read_common(const struct driver *drv, struct create_args *a,
+    bool unchecked, struct err *e)
+{
+	int sized = options_size(a->o, "size", &a->size, e);
+
+	if (sized < 0)
+		return -1;
+	a->backing = options_get(a->o, "backing_file");
+	a->backing_fmt = options_get(a->o, "backing_fmt");
+	if (check_backing_allowed(drv, a, e))
+		return -1;
+	if (a->backing && !unchecked) {
+		uint64_t size;
+
+		if (look_at_backing(a, !sized, &size, e))
+			return -1;
+		if (!sized)
+			a->size = size;
+		sized = 1;
+	}
+	if (!sized)
+		return err_usage(e, "Image creation needs a size parameter");
+	if (a->size > IMG_SIZE_MAX - (SECTOR_LEN - 1))
+		return err_set(
+		    e, ERR_USAGE, EFBIG, "Image size must be less than 8 EiB");
+	a->size = round_up(a->size, SECTOR_LEN);
+	return 0;
+}
+
+static int check_known(
+    const struct driver *drv, const struct options *o, struct err *e)
+{
+	const char *key, *value;
+
+	for (unsigned i = 0; options_at(o, i, &key, &value); i++) {
+		const struct img_opt *d = drv->info.create_opts;
+
+		while (d->name && strcmp(d->name, key))
+			d++;
+		if (!d->name && strcmp(key, "backing_file") &&
+		    strcmp(key, "backing_fmt"))
+			return err_usage(e, "Invalid parameter '%s'", key);
+	}
+	return 0;
+}
+
+static int prepare(const struct driver *drv, struct create_args *a,
+    bool unchecked, struct err *e)
+{
+	if (check_known(drv, a->o, e) || read_common(drv, a, unchecked, e))
+		return -1;
+	return drv->create_check ? drv->create_check(a, e) : 0;
+}
+
+int img_create(const char *name, const char *format, struct options *o,
+    unsigned flags, struct err *e)
+{
+	const struct driver *drv = find_creator(format, e);
+	struct create_args a = {.name = name, .o = o};
+	const char *path = drv ? open_plain_path(name, e) : NULL;
+	int rc;
+
+	if (!path || prepare(drv, &a, flags & IMG_CREATE_UNCHECKED, e))
+		return -1;
+	a.file = host_open_file(path, HOST_RDWR | HOST_CREATE, e);
+	if (!a.file)
+		return -1;
+	rc = open_lock(a.file, e);
+	if (!rc && !a.file->fixed_size)
+		rc = host_truncate(a.file, 0, e);
+	if (!rc)
+		rc = drv->create(&a, e);
+	return host_close(a.file, e) ? -1 : rc;
+}
+
+int img_create_host(
+    struct hostfile *f, const char *format, struct options *o, struct err *e)
+{
+	const struct driver *drv = find_creator(format, e);
+	struct create_args a = {.name = f->name, .o = o, .file = f};
+
+	if (!drv || prepare(drv, &a, true, e))
+		return -1;
+	return drv->create(&a, e);
+}
+
+int img_resize(
+    struct image *img, uint64_t size, enum img_prealloc prealloc, struct err *e)
+{
+	int rc;
+
+	if (request_check_write(img, 0, 0, e))
+		return -1;
+	if (!img->drv->resize)
+		return err_unsupported(
+		    e, "Image format driver does not support resize");
+	if (size > IMG_SIZE_MAX)
+		return err_set(e, ERR_USAGE, EFBIG,
+		    "%s: a disk of %llu bytes is too large", img->name,
+		    (unsigned long long)size);
+	if (prealloc != IMG_PREALLOC_OFF && size < img_size(img))
+		return err_usage(
+		    e, "Preallocation can only be used for growing images");
+	gate_close(&img->gate);
+	rc = img->drv->resize(img, size, prealloc, e);
+	gate_open(&img->gate);
+	return rc;
+}
+
+int img_measure(const char *format, struct options *o, struct image *src,
+    struct img_measure *out, struct err *e)
+{
+	const struct driver *drv = find_creator(format, e);
+	uint64_t size = 0;
+
+	if (!drv || check_known(drv, o, e))
+		return -1;
+	if (!drv->measure)
+		return err_unsupported(e,
+		    "Block driver '%s' does not support size measurement",
+		    format);
+	if (options_size(o, "size", &size, e) < 0)
+		return -1;
+	if (src)
+		size = img_size(src);
+	if (size > IMG_SIZE_MAX - (SECTOR_LEN - 1))
+		return err_set(
+		    e, ERR_USAGE, EFBIG, "Image size must be less than 8 EiB");
+	return drv->measure(o, round_up(size, SECTOR_LEN), src, out, e);
+}
+
+int img_check(struct image *img, struct img_check *out,
+    void (*report)(void *arg, const char *line), void *arg, struct err *e)
+{
+	int rc;
+
+	*out = (struct img_check){0};
+	if (!img->drv->check)
+		return err_set(e, ERR_UNSUPPORTED, ENOTSUP,
+		    "This image format does not support checks");
+	gate_close(&img->gate);
+	rc = img->drv->check(img, out, report, arg, e);
+	gate_open(&img->gate);
+	return rc;
+}

@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Opening an image and its backing chain.
+ *
+ * An image names its backing file itself, so the chain is input from outside:
+ * its depth is limited, a file that stands above itself is refused, and no
+ * file is opened that the caller's gate does not allow.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "image.h"
+#include "open.h"
+#include "registry.h"
+
+#define CHAIN_DEPTH_MAX 256u
+
+/* One level of a chain that is being opened. */
+struct level {
+	const struct img_open *how;
+	const struct level *above; /* NULL: the top */
+	const char *path;	   /* of its file, as opened */
+	unsigned depth;
+};
+
+static struct image *open_named(const char *name, const struct level *above,
+    const struct img_open *how, struct err *e);
+static struct image *open_tree(struct options *o, const struct level *above,
+    const struct img_open *how, struct err *e);
+
+/* ---- files -------------------------------------------------------------- */
+
+unsigned open_host_flags(const struct img_open *how)
+{
+	unsigned flags = 0;
+
+	if (how->flags & IMG_O_RDWR)
+		flags |= HOST_RDWR;
+	if (how->flags & IMG_O_FORCE_SHARE)
+		flags |= HOST_NOLOCK;
+	switch (how->cache) {
+	case IMG_CACHE_WRITEBACK:
+	case IMG_CACHE_WRITETHROUGH:
+		break;
+	case IMG_CACHE_NONE:
+	case IMG_CACHE_DIRECTSYNC:
+		flags |= HOST_DIRECT;
+		break;
+	case IMG_CACHE_UNSAFE:
+		flags |= HOST_NOSYNC;
+		break;
+	}
+	return flags;
+}
+
+int open_lock(struct hostfile *f, struct err *e)
+{
+	unsigned perm = HOST_PERM_READ;
+
+	if (f->flags & HOST_RDWR)
+		perm |= HOST_PERM_WRITE | HOST_PERM_RESIZE;
+	return host_lock(
+	    f, perm, HOST_PERM_READ | HOST_PERM_WRITE_UNCHANGED, e);
+}
+
+const char *open_plain_path(const char *name, struct err *e)
+{
+	if (!strncmp(name, "file:", 5))
+		return name + 5;
+	if (!name_has_protocol(name))
+		return name;
+	err_set(e, ERR_UNSUPPORTED, ENOTSUP, "Unknown protocol '%.*s'",
+	    (int)strcspn(name, ":"), name);
+	return NULL;
+}
+
+static int file_option_flags(
+    struct options *o, unsigned *host_flags, struct err *e)
+{
+	const char *locking = options_get(o, "locking");
+	const char *aio = options_get(o, "aio");
+	bool yes;
+
+	if (locking && !strcmp(locking, "off"))
+		*host_flags |= HOST_NOLOCK;
+	else if (locking && strcmp(locking, "on") && strcmp(locking, "auto"))
+		return err_usage(e,
+		    "Parameter 'locking' does not accept value '%s'", locking);
+	if (aio && strcmp(aio, "threads") && strcmp(aio, "native") &&
+	    strcmp(aio, "io_uring"))
+		return err_usage(
+		    e, "Parameter 'aio' does not accept value '%s'", aio);
+	if (options_bool(o, "cache.direct", &yes, e) == 1)
+		*host_flags = yes ? *host_flags | HOST_DIRECT
+				  : *host_flags & ~HOST_DIRECT;
+	if (options_bool(o, "cache.no-flush", &yes, e) == 1 && yes)
+		*host_flags |= HOST_NOSYNC;
+	if (options_bool(o, "read-only", &yes, e) == 1 && yes)
+		*host_flags &= ~HOST_RDWR;
+	options_get(o, "node-name");
+	options_get(o, "auto-read-only");
+	options_get(o, "discard");
+	options_get(o, "detect-zeroes");
+	return err_is_set(e) ? -1 : 0;
+}
+
+struct hostfile *open_file_options(
+    struct options *o, unsigned host_flags, struct err *e)
+{
+	const char *driver = options_get(o, "driver");
+	const char *path = options_get(o, "filename");
+	const char *unused;
+
+	if (driver && strcmp(driver, "file") && strcmp(driver, "host_device")) {
+		err_unsupported(e, "Unknown driver '%s'", driver);
+		return NULL;
+	}
+	if (!path) {
+		err_usage(e, "The 'file' block driver requires a file name");
+		return NULL;
+	}
+	if (file_option_flags(o, &host_flags, e))
+		return NULL;
+	unused = options_unused(o);
+	if (unused) {
+		err_usage(e,
+		    "Block protocol 'file' doesn't support the option '%s'",
+		    unused);
+		return NULL;
+	}
+	return host_open_file(path, host_flags, e);
+}
+
+/* ---- one layer ---------------------------------------------------------- */
+
+static const struct driver *choose_driver(
+    struct hostfile *f, const char *format, bool *probed, struct err *e)
+{
+	const struct driver *drv;
+
+	*probed = !format;
+	if (!format)
+		return registry_probe(f, e);
+	drv = registry_find(format);
+	if (!drv)
+		err_unsupported(e, "Unknown driver '%s'", format);
+	return drv;
+}
+
+/* What any format takes; the caller has taken `driver` and `file`. */
+static int generic_options(struct options *o, struct image *img, struct err *e)
+{
+	static const char *const accepted[] = {"node-name", "auto-read-only",
+	    "detect-zeroes", "force-share", "cache.direct", "cache.no-flush",
+	    "read-only", NULL};
+	const char *discard = options_get(o, "discard");
+
+	for (unsigned i = 0; accepted[i]; i++)
+		options_get(o, accepted[i]);
+	if (!discard)
+		return 0;
+	if (!strcmp(discard, "unmap") || !strcmp(discard, "on"))
+		img->flags |= IMG_O_DISCARD;
+	else if (strcmp(discard, "ignore") && strcmp(discard, "off"))
+		return err_usage(e, "Invalid discard option");
+	return 0;
+}
+
+static int check_unused(
+    const struct options *o, const struct image *img, struct err *e)
+{
+	const char *key = options_unused(o);
+
+	if (!key)
+		return 0;
+	return err_usage(e,
+	    "Block format '%s' does not support the option '%s'",
+	    img->drv->info.name, key);
+}
+
+static bool stands_above(const struct level *l, const char *path)
+{
+	CLEANUP_FREE char *real = realpath(path, NULL);
+
+	for (; real && l; l = l->above) {
+		CLEANUP_FREE char *above =
+		    l->path ? realpath(l->path, NULL) : NULL;
+
+		if (above && !strcmp(above, real))
+			return true;
+	}
+	return false;
+}
+
+/* The backing image that the header names. */
+static struct image *open_recorded_backing(
+    struct image *img, const struct level *l, struct err *e)
+{
+	struct img_open how = *l->how;
+	CLEANUP_FREE char *name = NULL;
+
+	if (l->how->gate == IMG_GATE_DENY) {
+		err_set(e, ERR_UNSUPPORTED, EPERM,
+		    "%s: names the backing file '%s', and opening other files "
+		    "is not allowed",
+		    img->name, img->backing_name);
+		return NULL;
+	}
+	name = image_resolve(img->name, img->backing_name, e);
+	if (!name)
+		return NULL;
+	if (stands_above(l, name) || l->depth >= CHAIN_DEPTH_MAX) {
+		err_set(e, ERR_DAMAGED, ELOOP,
+		    "Backing file '%s' creates an infinite loop.", name);
+		return NULL;
+	}
+	how.flags &= ~(IMG_O_RDWR | IMG_O_CHECK);
+	how.format = img->backing_fmt;
+	how.snapshot = NULL;
+	return open_named(name, l, &how, e);
+}
+
+static int open_backing(
+    struct image *img, struct options *o, const struct level *l, struct err *e)
+{
+	CLEANUP(options) struct options *sub = options_sub(o, "backing", e);
+	const char *given = options_get(o, "backing");
+	struct img_open how = *l->how;
+
+	if (!sub)
+		return -1;
+	if (given && *given)
+		return err_usage(
+		    e, "Cannot find device='' nor node-name='%s'", given);
+	if ((l->how->flags & IMG_O_NO_BACKING) ||
+	    l->how->gate == IMG_GATE_METADATA)
+		return 0;
+	if (!options_empty(sub)) {
+		how.flags &= ~(IMG_O_RDWR | IMG_O_CHECK);
+		how.format = how.snapshot = NULL;
+		img->backing = open_tree(sub, l, &how, e);
+	} else if (img->backing_name && !given) {
+		img->backing = open_recorded_backing(img, l, e);
+	} else {
+		return 0;
+	}
+	if (img->backing)
+		return 0;
+	err_prefix(e, "Could not open backing file: ");
+	return -1;
+}
+
+static int start_layer(
+    struct image *img, struct options *o, const struct level *l, struct err *e)
+{
+	if (open_lock(img->file, e) || generic_options(o, img, e) ||
+	    img->drv->open(img, o, e))
+		return -1;
+	img->opened = true;
+	if (open_backing(img, o, l, e) || check_unused(o, img, e))
+		return -1;
+	return img->drv->start ? img->drv->start(img, e) : 0;
+}
+
+/* Takes over the reference to f, also on failure. */
+static struct image *open_layer(
+    struct hostfile *f, struct options *o, const struct level *l, struct err *e)
+{
+	const struct driver *drv;
+	struct image *img;
+	bool probed;
+
+	drv = choose_driver(f, l->how->format, &probed, e);
+	img = drv ? image_new(f, drv, l->how, e) : NULL;
+	if (!img) {
+		host_put(f);
+		return NULL;
+	}
+	img->probed = probed;
+	if (!start_layer(img, o, l, e))
+		return img;
+	image_destroy(img);
+	return NULL;
+}
+
+/* ---- entry points ------------------------------------------------------- */
+
+static struct image *open_path(const char *name, const struct level *above,
+    const struct img_open *how, struct err *e)
+{
+	CLEANUP(options) struct options *none = options_new(e);
+	struct level l = {.how = how,
+	    .above = above,
+	    .path = open_plain_path(name, e),
+	    .depth = above ? above->depth + 1 : 0};
+	struct hostfile *f;
+	struct image *img = NULL;
+
+	if (!none || !l.path)
+		return NULL;
+	f = host_open_file(l.path, open_host_flags(how), e);
+	if (f)
+		img = open_layer(f, none, &l, e);
+	if (!img)
+		err_prefix(e, "Could not open '%s': ", name);
+	return img;
+}
+
+static struct image *open_named(const char *name, const struct level *above,
+    const struct img_open *how, struct err *e)
+{
+	CLEANUP(options) struct options *o = NULL;
+	struct img_open by_options = *how;
+	struct image *img;
+
+	if (strncmp(name, "json:", 5))
+		return open_path(name, above, how, e);
+	o = options_new(e);
+	if (!o || options_parse_json(o, name + 5, e))
+		return NULL;
+	if (how->format && !options_has(o, "driver") &&
+	    options_set(o, "driver", how->format, e))
+		return NULL;
+	by_options.format = NULL;
+	img = open_tree(o, above, &by_options, e);
+	if (!img)
+		err_prefix(e, "Could not open '%s': ", name);
+	return img;
+}
+
+/* Options of the format level that change how the file is opened. */
+static int tree_flags(struct options *o, struct img_open *how, struct err *e)
+{
+	bool yes;
+
+	if (options_bool(o, "read-only", &yes, e) == 1 && yes)
+		how->flags &= ~IMG_O_RDWR;
+	if (options_bool(o, "force-share", &yes, e) == 1 && yes)
+		how->flags |= IMG_O_FORCE_SHARE;
+	if (options_bool(o, "cache.direct", &yes, e) == 1 && yes)
+		how->cache = IMG_CACHE_NONE;
+	if (options_bool(o, "cache.no-flush", &yes, e) == 1 && yes)
+		how->cache = IMG_CACHE_UNSAFE;
+	if ((how->flags & IMG_O_FORCE_SHARE) && (how->flags & IMG_O_RDWR))
+		return err_usage(
+		    e, "force-share=on can only be used with read-only images");
+	return err_is_set(e) ? -1 : 0;
+}
+
+/*
+ * The file node: `file.*`, or the whole tree where the driver named is a
+ * protocol or only a file name is given.
+ */
+static struct hostfile *tree_file(
+    struct options *o, const char **format, unsigned host_flags, struct err *e)
+{
+	const char *driver = options_get(o, "driver");
+	const char *node = options_get(o, "file");
+	CLEANUP(options) struct options *sub = NULL;
+
+	*format = driver;
+	if (driver &&
+	    (!strcmp(driver, "file") || !strcmp(driver, "host_device"))) {
+		*format = "raw";
+		return open_file_options(o, host_flags, e);
+	}
+	if (node) {
+		err_usage(e, "Cannot find device='' nor node-name='%s'", node);
+		return NULL;
+	}
+	sub = options_sub(o, "file", e);
+	if (!sub)
+		return NULL;
+	if (options_empty(sub) && options_get(o, "filename") &&
+	    options_set(sub, "filename", options_get(o, "filename"), e))
+		return NULL;
+	if (options_empty(sub)) {
+		err_usage(e, "A block device must be specified for \"file\"");
+		return NULL;
+	}
+	return open_file_options(sub, host_flags, e);
+}
+
+static struct image *open_tree(struct options *o, const struct level *above,
+    const struct img_open *how, struct err *e)
+{
+	struct img_open mine = *how;
+	struct level l = {.how = &mine,
+	    .above = above,
+	    .depth = above ? above->depth + 1 : 0};
+	struct hostfile *f;
+
+	if (tree_flags(o, &mine, e))
+		return NULL;
+	f = tree_file(o, &mine.format, open_host_flags(&mine), e);
+	if (!f)
+		return NULL;
+	l.path = f->name;
+	return open_layer(f, o, &l, e);
+}
+
+struct image *img_open(
+    const char *name, const struct img_open *how, struct err *e)
+{
+	if ((how->flags & IMG_O_FORCE_SHARE) && (how->flags & IMG_O_RDWR)) {
+		err_usage(
+		    e, "force-share=on can only be used with read-only images");
+		return NULL;
+	}
+	return open_named(name, NULL, how, e);
+}
+
+struct image *img_open_options(
+    struct options *o, const struct img_open *how, struct err *e)
+{
+	return open_tree(o, NULL, how, e);
+}
+
+struct image *img_open_host(
+    struct hostfile *f, const struct img_open *how, struct err *e)
+{
+	CLEANUP(options) struct options *none = options_new(e);
+	struct level l = {.how = how, .path = f->name};
+
+	if (!none) {
+		host_put(f);
+		return NULL;
+	}
+	return open_layer(f, none, &l, e);
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Opening the files that an image names. */
+#ifndef IMGD_OPEN_H
+#define IMGD_OPEN_H
+
+#include "../driver.h"
+
+/* HOST_* flags for a file of an image opened with `how`. */
+unsigned open_host_flags(const struct img_open *how);
+/* Take the locks that a user of a file with these HOST_* flags needs. */
+int open_lock(struct hostfile *f, struct err *e);
+/*
+ * The file node that options describe (`filename`, `driver`, `locking`,
+ * `aio`, ...); every key is asked for.  NULL on failure.
+ */
+struct hostfile *open_file_options(
+    struct options *o, unsigned host_flags, struct err *e);
+/* Does a colon come before the first slash: `nbd:...`, `json:...`? */
+bool name_has_protocol(const char *name);
+/* A path as users write it: `file:` is taken off, other protocols refused.
+ * NULL with *e set. */
+const char *open_plain_path(const char *name, struct err *e);
+
+#endif

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Requests in two steps: plan, (run the batch,) finish; and the plain read,
+ * which does the three in a row.
+ *
+ * A plan resolves its range down the chain: DATA becomes a host read straight
+ * into the caller's buffer, ZERO and HOLE a memset, PACKED a host read of the
+ * stored unit, unpacked at the end.  A planned write is in place: every byte
+ * of it is DATA that nobody shares.  Until its end a plan holds the gate, the
+ * epoch, and a writer its guest range.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "batch.h"
+#include "map.h"
+#include "packed.h"
+#include "read.h"
+#include "request.h"
+#include "write.h"
+
+/* A part of a read that has to be unpacked. */
+struct piece {
+	struct extent x;
+	struct packed_cache *cache;
+	uint8_t *stored;
+	uint8_t *buf;
+	struct piece *next;
+};
+
+struct plan {
+	struct write_guard guard; /* a read uses its pin alone */
+	bool writes;
+	struct piece *pieces;
+	struct err err; /* of the host I/O; set by batch_run() */
+};
+
+static void plan_init(struct plan *p)
+{
+	p->pieces = NULL;
+	p->writes = false;
+	p->err.kind = ERR_NONE;
+}
+
+static void plan_clear(struct plan *p)
+{
+	struct piece *next;
+
+	for (; p->pieces; p->pieces = next) {
+		next = p->pieces->next;
+		free(p->pieces->stored);
+		free(p->pieces);
+	}
+}
+
+static int add_host(struct plan *p, struct batch *b, const struct extent *x,
+    void *buf, bool write, struct err *e)
+{
+	const struct batch_op op = {.file = x->file,
+	    .buf = buf,
+	    .len = x->len,
+	    .off = x->host,
+	    .write = write,
+	    .result = &p->err};
+
+	return batch_add(b, &op, e);
+}
+
+static int add_packed(struct plan *p, struct batch *b,
+    const struct chain_extent *c, uint8_t *buf, struct err *e)
+{
+	struct piece *piece;
+	struct batch_op op;
+
+	if (packed_lookup(c->layer->packed, &c->x, buf, c->x.len, c->x.guest))
+		return 0;
+	piece = malloc(sizeof *piece);
+	if (!piece)
+		return err_nomem(e);
+	*piece = (struct piece){.x = c->x,
+	    .cache = c->layer->packed,
+	    .stored = malloc(c->x.packed.stored),
+	    .buf = buf,
+	    .next = p->pieces};
+	p->pieces = piece;
+	if (!piece->stored)
+		return err_nomem(e);
+	op = (struct batch_op){.file = c->x.file,
+	    .buf = piece->stored,
+	    .len = c->x.packed.stored,
+	    .off = c->x.host,
+	    .result = &p->err};
+	return batch_add(b, &op, e);
+}
+
+static int plan_extent(struct plan *p, struct batch *b,
+    const struct chain_extent *c, uint8_t *buf, struct err *e)
+{
+	switch (c->x.kind) {
+	case EXT_HOLE:
+	case EXT_ZERO:
+		memset(buf, 0, c->x.len);
+		return 0;
+	case EXT_DATA:
+		if (c->x.flags & EXT_F_CRYPT)
+			return err_unsupported(
+			    e, "%s: encrypted data", c->layer->name);
+		return add_host(p, b, &c->x, buf, false, e);
+	case EXT_PACKED:
+		return add_packed(p, b, c, buf, e);
+	}
+	return 0;
+}
+
+static int plan_read(struct image *img, struct plan *p, struct batch *b,
+    uint8_t *buf, size_t len, uint64_t off, struct err *e)
+{
+	while (len) {
+		struct chain_extent c;
+
+		if (chain_map(img, off, len, &c, e) ||
+		    plan_extent(p, b, &c, buf, e))
+			return -1;
+		buf += c.x.len;
+		off += c.x.len;
+		len -= c.x.len;
+	}
+	return 0;
+}
+
+static int finish_read(struct plan *p, struct err *e)
+{
+	if (err_is_set(&p->err)) {
+		if (!err_is_set(e))
+			*e = p->err;
+		return -1;
+	}
+	for (struct piece *i = p->pieces; i; i = i->next)
+		if (packed_extract(i->cache, &i->x, i->stored, i->buf, i->x.len,
+			i->x.guest, e))
+			return -1;
+	return 0;
+}
+
+int read_range(
+    struct image *img, void *buf, size_t len, uint64_t off, struct err *e)
+{
+	struct batch b = {0};
+	struct plan p;
+	int rc;
+
+	plan_init(&p);
+	rc = plan_read(img, &p, &b, buf, len, off, e);
+	if (!rc) {
+		batch_run(&b);
+		rc = finish_read(&p, e);
+	}
+	plan_clear(&p);
+	batch_clear(&b);
+	return rc;
+}
+
+int img_pread(
+    struct image *img, void *buf, size_t len, uint64_t off, struct err *e)
+{
+	unsigned pin;
+	int rc;
+
+	if (request_check(img, len, off, e))
+		return -1;
+	pin = request_enter(img);
+	rc = read_range(img, buf, len, off, e);
+	request_leave(img, pin);
+	return rc;
+}
+
+/* ---- batched requests -------------------------------------------------- */
+
+/* 1 planned, 0 not all of it can be written in place, -1 failed. */
+static int plan_write(struct image *img, struct plan *p, struct batch *b,
+    uint8_t *buf, size_t len, uint64_t off, struct err *e)
+{
+	while (len) {
+		struct chain_extent c;
+
+		if (chain_map(img, off, len, &c, e))
+			return -1;
+		if (c.depth || !extent_in_place(&c.x))
+			return 0;
+		if (add_host(p, b, &c.x, buf, true, e))
+			return -1;
+		buf += c.x.len;
+		off += c.x.len;
+		len -= c.x.len;
+	}
+	return 1;
+}
+
+static int start_write(struct image *img, struct img_request *rq,
+    struct plan *p, struct batch *b, struct err *e)
+{
+	int rc;
+
+	if ((rq->flags & IMG_FUA) || image_writes_through(img))
+		return 0;
+	rc = write_tryenter(img, &p->guard, rq->len, rq->off, e);
+	if (rc <= 0)
+		return rc;
+	p->writes = true;
+	rc = plan_write(img, p, b, rq->buf, rq->len, rq->off, e);
+	if (rc <= 0)
+		write_leave(img, &p->guard);
+	return rc;
+}
+
+static int start_read(struct image *img, struct img_request *rq, struct plan *p,
+    struct batch *b, struct err *e)
+{
+	if (request_check(img, rq->len, rq->off, e))
+		return -1;
+	p->guard.pin = request_enter(img);
+	if (plan_read(img, p, b, rq->buf, rq->len, rq->off, e)) {
+		request_leave(img, p->guard.pin);
+		return -1;
+	}
+	return 1;
+}
+
+int img_plan(
+    struct image *img, struct img_request *rq, struct batch *b, struct err *e)
+{
+	struct plan *p = malloc(sizeof *p);
+	size_t old_n = b->n;
+	int rc;
+
+	if (!p)
+		return err_nomem(e);
+	plan_init(p);
+	rc = (rq->op == IMG_WRITE ? start_write : start_read)(img, rq, p, b, e);
+	if (rc == 1) {
+		rq->state = p;
+		return 1;
+	}
+	batch_cut(b, old_n);
+	plan_clear(p);
+	free(p);
+	return rc;
+}
+
+int img_finish(struct image *img, struct img_request *rq, struct err *e)
+{
+	struct plan *p = rq->state;
+	int rc = finish_read(p, e);
+
+	if (p->writes)
+		write_leave(img, &p->guard);
+	else
+		request_leave(img, p->guard.pin);
+	plan_clear(p);
+	free(p);
+	rq->state = NULL;
+	return rc;
+}
+
+int img_prefetch(struct image *img, uint64_t len, uint64_t off, struct err *e)
+{
+	unsigned pin;
+	int rc = 0;
+
+	if (request_check(img, len, off, e))
+		return -1;
+	pin = request_enter(img);
+	while (len) {
+		struct chain_extent c;
+
+		rc = chain_map(img, off, len, &c, e);
+		if (rc)
+			break;
+		if (c.x.kind == EXT_DATA)
+			host_willneed(c.x.file, c.x.host, c.x.len);
+		else if (c.x.kind == EXT_PACKED)
+			host_willneed(c.x.file, c.x.host, c.x.packed.stored);
+		off += c.x.len;
+		len -= c.x.len;
+	}
+	request_leave(img, pin);
+	return rc;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What every request does first and last: check its range, pass the gate, pin
+ * the epoch (I1).
+ */
+#ifndef IMGD_REQUEST_H
+#define IMGD_REQUEST_H
+
+#include "../driver.h"
+
+/* [off, off + len) lies inside the disk, or -1 with EINVAL. */
+int request_check(
+    const struct image *img, uint64_t len, uint64_t off, struct err *e);
+/* The same for a writer: also writable and not FAILED. */
+int request_check_write(
+    const struct image *img, uint64_t len, uint64_t off, struct err *e);
+/* The token goes to request_leave(), which any thread may call. */
+unsigned request_enter(struct image *img);
+void request_leave(struct image *img, unsigned pin);
+
+/*
+ * Make everything published before the call durable; calls that come together
+ * share one commit.  No locks held.
+ */
+int image_commit(struct image *img, struct err *e);
+/* Commit if so much is dirty or in quarantine that memory would grow. */
+int image_commit_if_due(struct image *img, struct err *e);
+
+#endif

@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The write path.
+ *
+ *   lock the guest range (whole units)
+ *   map                      DATA and not SHARED: write in place, done
+ *   reserve  (meta excl)     private host space; nobody can see it
+ *   fill head and tail       copy on write from the old mapping; skipped where
+ *                            the space and the old bytes are zeroes already
+ *   write the data           no lock but the range
+ *   publish  (meta excl)     repoint; the old space goes to quarantine
+ *   abandon  (on failure)    give the space back; the mapping is untouched
+ *   unlock the range; FUA: commit
+ *
+ * The data is written before publish (I2); a failure before publish changes
+ * nothing visible (I5); each reservation ends in one of the two (I7).
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../codec/codec.h"
+#include "drv.h"
+#include "map.h"
+#include "read.h"
+#include "request.h"
+#include "write.h"
+
+bool extent_in_place(const struct extent *x)
+{
+	return x->kind == EXT_DATA &&
+	       !(x->flags & (EXT_F_SHARED | EXT_F_CRYPT | EXT_F_META));
+}
+
+bool image_writes_through(const struct image *img)
+{
+	return img->cache == IMG_CACHE_WRITETHROUGH ||
+	       img->cache == IMG_CACHE_DIRECTSYNC;
+}
+
+/* ---- guard ------------------------------------------------------------ */
+
+static uint64_t unit_start(const struct image *img, uint64_t off)
+{
+	return round_down(off, img->unit);
+}
+
+/* off + len <= IMG_SIZE_MAX, so this cannot overflow. */
+static uint64_t unit_end(const struct image *img, uint64_t end)
+{
+	return round_up(end, img->unit);
+}
+
+int write_enter(struct image *img, struct write_guard *g, uint64_t len,
+    uint64_t off, struct err *e)
+{
+	if (request_check_write(img, len, off, e))
+		return -1;
+	g->pin = request_enter(img);
+	range_lock(&img->ranges, &g->range, unit_start(img, off),
+	    unit_end(img, off + len));
+	return 0;
+}
+
+int write_tryenter(struct image *img, struct write_guard *g, uint64_t len,
+    uint64_t off, struct err *e)
+{
+	if (request_check_write(img, len, off, e))
+		return -1;
+	g->pin = request_enter(img);
+	if (range_trylock(&img->ranges, &g->range, unit_start(img, off),
+		unit_end(img, off + len)))
+		return 1;
+	request_leave(img, g->pin);
+	return 0;
+}
+
+void write_leave(struct image *img, struct write_guard *g)
+{
+	range_unlock(&img->ranges, &g->range);
+	request_leave(img, g->pin);
+}
+
+/* ---- the three steps --------------------------------------------------- */
+
+int write_reserve(struct image *img, uint64_t guest, uint64_t len,
+    uint64_t stored, struct reservation *r, struct err *e)
+{
+	int rc;
+
+	rwlock_excl(&img->meta);
+	rc = drv_reserve(img, guest, len, stored, r, e);
+	rwlock_excl_end(&img->meta);
+	return rc;
+}
+
+int write_publish(struct image *img, const struct reservation *r, struct err *e)
+{
+	int rc;
+
+	rwlock_excl(&img->meta);
+	rc = drv_publish(img, r, e);
+	rwlock_excl_end(&img->meta);
+	return rc ? image_fail(img, e) : 0;
+}
+
+void write_abandon(struct image *img, const struct reservation *r)
+{
+	rwlock_excl(&img->meta);
+	drv_abandon(img, r);
+	rwlock_excl_end(&img->meta);
+}
+
+/* ---- copy on write ------------------------------------------------------ */
+
+/*
+ * The old bytes of [start, end), which the data does not cover, for the new
+ * space: *buf is malloc'd, or NULL where nothing has to be written.  What lies
+ * past the end of the disk is zero.
+ */
+static int old_bytes(struct image *img, const struct reservation *r,
+    uint64_t start, uint64_t end, uint8_t **buf, struct err *e)
+{
+	uint64_t size = img_size(img), in_disk;
+	int zero = 1;
+
+	*buf = NULL;
+	if (start == end)
+		return 0;
+	in_disk = start < size ? min_u64(end, size) - start : 0;
+	if (in_disk)
+		zero = chain_is_zero(img, start, in_disk, e);
+	if (zero < 0)
+		return -1;
+	if (zero && r->zeroed)
+		return 0;
+	*buf = calloc(1, end - start);
+	if (!*buf)
+		return err_nomem(e);
+	return zero ? 0 : read_range(img, *buf, in_disk, start, e);
+}
+
+/* Write head, data and tail of a reservation in one go. */
+static int fill_and_write(struct image *img, const struct reservation *r,
+    const void *buf, size_t len, uint64_t off, struct err *e)
+{
+	CLEANUP_FREE uint8_t *head = NULL, *tail = NULL;
+	uint64_t end = r->guest + r->len, host = r->host + (off - r->guest);
+	struct iovec iov[3];
+	int n = 0;
+
+	if (old_bytes(img, r, r->guest, off, &head, e) ||
+	    old_bytes(img, r, off + len, end, &tail, e))
+		return -1;
+	if (head) {
+		iov[n++] = (struct iovec){head, off - r->guest};
+		host = r->host;
+	}
+	iov[n++] = (struct iovec){(void *)buf, len};
+	if (tail)
+		iov[n++] = (struct iovec){tail, end - (off + len)};
+	return host_pwritev(r->file, iov, n, host, e);
+}
+
+/* Returns the bytes written, 0 failed. */
+static size_t write_new(
+    struct image *img, const void *buf, size_t len, uint64_t off, struct err *e)
+{
+	struct reservation r;
+
+	if (write_reserve(img, off, len, 0, &r, e))
+		return 0;
+	len = min_u64(len, r.guest + r.len - off);
+	if (fill_and_write(img, &r, buf, len, off, e)) {
+		write_abandon(img, &r);
+		return 0;
+	}
+	return write_publish(img, &r, e) ? 0 : len;
+}
+
+/* ---- writing ------------------------------------------------------------ */
+
+static int damaged_owner(
+    struct image *img, const struct extent *x, struct err *e)
+{
+	err_set(e, ERR_DAMAGED, EIO,
+	    "%s: guest offset %llu: its data at %llu lies on live metadata",
+	    img->name, (unsigned long long)x->guest,
+	    (unsigned long long)x->host);
+	return image_fail(img, e);
+}
+
+/* One extent of the top layer. */
+static int map_own(struct image *img, uint64_t guest, uint64_t len,
+    struct extent *x, struct err *e)
+{
+	int rc;
+
+	rwlock_shared(&img->meta);
+	rc = drv_map(img, guest, len, x, e);
+	rwlock_shared_end(&img->meta);
+	if (!rc && (x->flags & EXT_F_META)) /* I4 */
+		return damaged_owner(img, x, e);
+	return rc;
+}
+
+int write_range(
+    struct image *img, const void *buf, size_t len, uint64_t off, struct err *e)
+{
+	const uint8_t *p = buf;
+
+	while (len) {
+		struct extent x;
+		size_t n;
+
+		if (map_own(img, off, len, &x, e))
+			return -1;
+		n = x.len;
+		if (extent_in_place(&x)) {
+			if (host_pwrite(x.file, p, n, x.host, e))
+				return -1;
+		} else {
+			n = write_new(img, p, n, off, e);
+			if (!n)
+				return -1;
+		}
+		p += n;
+		off += n;
+		len -= n;
+	}
+	return 0;
+}
+
+/* What follows every write: durability where asked, memory bounds. */
+static int after_write(struct image *img, unsigned flags, struct err *e)
+{
+	if ((flags & IMG_FUA) || image_writes_through(img))
+		return image_commit(img, e);
+	return image_commit_if_due(img, e);
+}
+
+int img_pwrite(struct image *img, const void *buf, size_t len, uint64_t off,
+    unsigned flags, struct err *e)
+{
+	struct write_guard g;
+	int rc;
+
+	if (write_enter(img, &g, len, off, e))
+		return -1;
+	rc = write_range(img, buf, len, off, e);
+	write_leave(img, &g);
+	return rc ? -1 : after_write(img, flags, e);
+}
+
+int img_write_packed(struct image *img, const void *packed, size_t packed_len,
+    uint64_t off, struct err *e)
+{
+	struct write_guard g;
+	struct reservation r;
+	uint64_t len;
+	int rc;
+
+	if (request_check_write(img, 0, off, e))
+		return -1;
+	if (!img->drv->info.can_pack)
+		return err_set(e, ERR_UNSUPPORTED, ENOTSUP,
+		    "Compression not supported for this file format");
+	len = min_u64(img->unit, img_size(img) - off);
+	if (!len || !is_aligned(off, img->unit) || packed_len >= img->unit)
+		return err_usage(e, "%s: packed unit of %zu bytes at %llu",
+		    img->name, packed_len, (unsigned long long)off);
+	if (write_enter(img, &g, len, off, e))
+		return -1;
+	rc = write_reserve(img, off, len, packed_len, &r, e);
+	if (!rc && host_pwrite(r.file, packed, packed_len, r.host, e)) {
+		write_abandon(img, &r);
+		rc = -1;
+	}
+	if (!rc)
+		rc = write_publish(img, &r, e);
+	write_leave(img, &g);
+	return rc ? -1 : after_write(img, 0, e);
+}
+
+/* ---- zero and trim ------------------------------------------------------ */
+
+/* Write zeroes as data where the range does not read as zeroes already. */
+static int zero_as_data(struct image *img, uint64_t len, uint64_t off,
+    unsigned flags, struct err *e)
+{
+	static const uint8_t zeroes[65536];
+
+	while (len) {
+		struct chain_extent c;
+		uint64_t n;
+
+		if (chain_map(img, off, len, &c, e))
+			return -1;
+		n = c.x.len;
+		if (c.x.flags & EXT_F_META)
+			return damaged_owner(img, &c.x, e);
+		if (!c.depth && extent_in_place(&c.x)) {
+			unsigned how = (flags & IMG_FAST) ? HOST_ZERO_FAST : 0;
+
+			if (flags & IMG_MAY_TRIM)
+				how |= HOST_ZERO_PUNCH;
+			if (host_zero(c.x.file, c.x.host, n, how, e))
+				return -1;
+		} else if (c.x.kind == EXT_DATA || c.x.kind == EXT_PACKED) {
+			if (flags & IMG_FAST)
+				return err_set(e, ERR_UNSUPPORTED, ENOTSUP,
+				    "%s: zeroes can only be written here",
+				    img->name);
+			n = min_u64(n, sizeof zeroes);
+			if (write_range(img, zeroes, n, off, e))
+				return -1;
+		}
+		off += n;
+		len -= n;
+	}
+	return 0;
+}
+
+static int unmap_once(struct image *img, uint64_t guest, uint64_t len,
+    enum unmap_how how, uint64_t *done, struct err *e)
+{
+	int rc;
+
+	rwlock_excl(&img->meta);
+	rc = drv_unmap(img, guest, len, how, done, e);
+	rwlock_excl_end(&img->meta);
+	return rc ? image_fail(img, e) : 0;
+}
+
+/* Whole units [start, end). */
+static int zero_units(struct image *img, uint64_t start, uint64_t end,
+    unsigned flags, struct err *e)
+{
+	enum unmap_how how =
+	    (flags & IMG_MAY_TRIM) ? UNMAP_ZERO_TRIM : UNMAP_ZERO;
+
+	while (start < end) {
+		uint64_t done;
+
+		if (unmap_once(img, start, end - start, how, &done, e))
+			return -1;
+		if (!done) {
+			done = end - start;
+			if (img->drv->unmap)
+				done = min_u64(done, max_u64(img->unit, MiB));
+			if (zero_as_data(img, done, start, flags, e))
+				return -1;
+		}
+		start += done;
+	}
+	return 0;
+}
+
+/* The whole units inside a range; the last one may be cut by the disk's end. */
+static void whole_units(const struct image *img, uint64_t len, uint64_t off,
+    uint64_t *start, uint64_t *end)
+{
+	uint64_t last = off + len;
+
+	*start = unit_end(img, off);
+	*end = last == img_size(img) ? last : unit_start(img, last);
+	if (*end < *start)
+		*start = *end = last;
+}
+
+int zero_range(struct image *img, uint64_t len, uint64_t off, unsigned flags,
+    struct err *e)
+{
+	/* The few bytes at the edges are quick to write, whatever FAST says. */
+	unsigned edge = flags & ~IMG_FAST;
+	uint64_t start, end;
+
+	whole_units(img, len, off, &start, &end);
+	if (zero_units(img, start, end, flags, e) ||
+	    zero_as_data(img, start - off, off, edge, e))
+		return -1;
+	return zero_as_data(img, off + len - end, end, edge, e);
+}
+
+int img_zero(struct image *img, uint64_t len, uint64_t off, unsigned flags,
+    struct err *e)
+{
+	struct write_guard g;
+	int rc;
+
+	if (write_enter(img, &g, len, off, e))
+		return -1;
+	if (!(img->flags & IMG_O_DISCARD))
+		flags &= ~IMG_MAY_TRIM;
+	rc = zero_range(img, len, off, flags, e);
+	write_leave(img, &g);
+	return rc ? -1 : after_write(img, flags, e);
+}
+
+/* Formats without unmap: the host space under the range. */
+static int trim_in_place(
+    struct image *img, uint64_t len, uint64_t off, struct err *e)
+{
+	while (len) {
+		struct extent x;
+
+		if (map_own(img, off, len, &x, e))
+			return -1;
+		if (extent_in_place(&x) &&
+		    host_punch(x.file, x.host, x.len, e) < 0)
+			return -1;
+		off += x.len;
+		len -= x.len;
+	}
+	return 0;
+}
+
+static int trim_units(
+    struct image *img, uint64_t start, uint64_t end, struct err *e)
+{
+	while (start < end) {
+		uint64_t done;
+
+		if (unmap_once(img, start, end - start, UNMAP_TRIM, &done, e))
+			return -1;
+		/* Nothing to be had there: the bytes stay. */
+		start += done ? done : img->unit;
+	}
+	return 0;
+}
+
+int img_trim(struct image *img, uint64_t len, uint64_t off, unsigned flags,
+    struct err *e)
+{
+	struct write_guard g;
+	uint64_t start, end;
+	int rc = 0;
+
+	if (write_enter(img, &g, len, off, e))
+		return -1;
+	if (img->flags & IMG_O_DISCARD) {
+		whole_units(img, len, off, &start, &end);
+		rc = img->drv->unmap ? trim_units(img, start, end, e)
+				     : trim_in_place(img, len, off, e);
+	}
+	write_leave(img, &g);
+	return rc ? -1 : after_write(img, flags, e);
+}
