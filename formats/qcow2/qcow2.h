@@ -30,6 +30,7 @@
 #define QCOW2_REFTABLE_LEN_MAX	 (8u << 20)  /* bytes */
 #define QCOW2_SNAPSHOTS_MAX	 65536u
 #define QCOW2_SNAPSHOT_EXTRA_MAX 1024u
+#define QCOW2_SNAPSHOTS_LEN_MAX	 (64u << 20) /* bytes of the table */
 #define QCOW2_SNAPSHOT_LEN	 40u /* bytes of an entry without its tail */
 #define QCOW2_BITMAPS_MAX	 65535u
 #define QCOW2_BITMAP_LEN	 24u
@@ -201,6 +202,23 @@ int qcow2_release(
 int qcow2_commit(struct image *img, struct err *e);
 
 /* snapshot.c */
+struct qcow2_snapshot {
+	uint64_t l1_host; /* not checked, see qcow2_snapshot_l1_check() */
+	uint32_t l1_n;
+	uint32_t extra_len;
+	struct img_snapshot vm;
+};
+struct qcow2_snapshot_table {
+	struct qcow2_snapshot *item;
+	size_t n;
+	uint64_t len; /* bytes in the file */
+};
+int qcow2_snapshots_read(
+    struct image *img, struct qcow2_snapshot_table *t, struct err *e);
+void qcow2_snapshots_clear(struct qcow2_snapshot_table *t);
+/* May the L1 table of a snapshot be read, for a disk of `size` bytes? */
+int qcow2_snapshot_l1_check(struct image *img, const struct qcow2_snapshot *s,
+    uint64_t size, struct err *e);
 extern const struct snapshot_ops qcow2_snapshots;
 /* Point the image at an internal snapshot (read-only). */
 int qcow2_snapshot_select(struct image *img, const char *which, struct err *e);
