@@ -223,6 +223,28 @@ extern const struct snapshot_ops qcow2_snapshots;
 /* Point the image at an internal snapshot (read-only). */
 int qcow2_snapshot_select(struct image *img, const char *which, struct err *e);
 
+/* bitmap.c */
+#define QCOW2_BITMAP_IN_USE 0x1u
+#define QCOW2_BITMAP_AUTO   0x2u
+#define QCOW2_BITMAP_FLAGS  0x7u /* all that are known */
+struct qcow2_bitmap {
+	uint64_t table_host; /* the table is inside the file */
+	uint32_t table_n;
+	uint32_t flags;
+	unsigned granularity_bits;
+	char *name;
+};
+struct qcow2_bitmap_list {
+	struct qcow2_bitmap *item;
+	size_t n;
+};
+int qcow2_bitmaps_read(
+    struct image *img, struct qcow2_bitmap_list *list, struct err *e);
+void qcow2_bitmaps_clear(struct qcow2_bitmap_list *list);
+
+/* describe.c */
+int qcow2_describe(struct image *img, struct img_info *out, struct err *e);
+
 /* create.c, resize.c, check.c, measure.c */
 extern const struct img_opt qcow2_create_opts[];
 int qcow2_create(const struct create_args *a, struct err *e);
