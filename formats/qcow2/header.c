@@ -258,8 +258,6 @@ int qcow2_header_read(struct hostfile *f, struct qcow2_header *h, struct err *e)
 	memset(h, 0, sizeof *h);
 	if (!read_all(f, h, e))
 		return 0;
-	if (e->kind == ERR_DAMAGED)
-		err_prefix(e, "%s: ", f->name);
 	qcow2_header_clear(h);
 	return -1;
 }
