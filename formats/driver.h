@@ -129,7 +129,9 @@ struct driver {
 	 * SHARED leaves them NULL.  meta exclusive.
 	 *
 	 * reserve: find host space for the start of [guest, guest + len).
-	 *   stored > 0: for one packed unit of that many bytes.
+	 *   stored > 0: for one packed unit of that many bytes.  Takes the
+	 *   tables that publish will need too: where things go depends on
+	 *   the order of the reserves alone, never on that of the publishes.
 	 * publish: repoint the mapping; the old space goes to
 	 *   quarantine_add().  May fail: the image is FAILED then.
 	 * abandon: give the space back; the mapping is as before.
@@ -191,6 +193,7 @@ struct image {
 	_Atomic uint64_t size; /* guest bytes; changes under gate exclusive */
 	uint32_t unit; /* bytes that a write reserves and locks; 1: none */
 	bool refines;  /* host holes are holes of the disk too (raw) */
+	uint8_t codec; /* enum codec that new packed units are written with */
 	char *backing_name, *backing_fmt; /* as recorded; NULL none */
 	char *backing_full;		  /* resolved, for img_info() */
 	bool opened;			  /* the driver's open() succeeded */
