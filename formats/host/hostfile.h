@@ -8,8 +8,10 @@
  * uses bounce buffers where the storage wants more (O_DIRECT).
  *
  * Threads: every function may be called from several threads at once, except
- * that host_close() comes last.  Overlapping writes have no defined order.
- * Errors: -1 with *e set; EINTR and short transfers never reach a caller.
+ * that host_close() comes last.  Overlapping writes have no defined order; a
+ * host_truncate() that shrinks must not run beside writes to what it cuts.
+ * Errors: -1 with *e set; EINTR and short transfers never reach a caller.  A
+ * write that fails leaves the size as it was.
  */
 #ifndef IMGD_HOSTFILE_H
 #define IMGD_HOSTFILE_H
@@ -21,16 +23,20 @@
 #include <sys/uio.h>
 
 #include "../core/err.h"
+#include "../core/lock.h"
 
 /* How a file is opened. */
 #define HOST_RDWR   0x01u /* else read-only: writes fail with EBADF          */
 #define HOST_DIRECT 0x02u /* O_DIRECT: around the page cache */
 #define HOST_NOSYNC 0x04u /* host_sync() does nothing (cache=unsafe) */
 #define HOST_DSYNC  0x08u /* each write is on disk when it returns           */
-#define HOST_CREATE 0x10u /* make it if it is not there (mode 0666 & ~umask)   \
+#define HOST_CREATE                                                            \
+	0x10u		/* make it if it is not there (mode 0666 & ~umask)     \
+			 */
+#define HOST_EXCL 0x20u /* with HOST_CREATE: it must not be there          */
+#define HOST_TRUNC                                                             \
+	0x40u		  /* cut to 0 bytes, once write and resize are locked  \
 			   */
-#define HOST_EXCL   0x20u /* with HOST_CREATE: it must not be there          */
-#define HOST_TRUNC  0x40u /* cut to 0 bytes, after locking                   */
 #define HOST_NOLOCK 0x80u /* host_lock() does nothing (locking=off) */
 
 /*
@@ -95,13 +101,18 @@ struct host_ops {
 
 struct hostfile {
 	const struct host_ops *ops;
-	void *priv;	       /* of the implementation                     */
-	char *name;	       /* as the user gave it; for messages and info */
-	unsigned flags;	       /* HOST_*                                    */
-	int fd;		       /* for batched and in-kernel I/O; -1: none   */
-	bool fixed_size;       /* a device: cannot grow or shrink           */
-	uint32_t align;	       /* what the storage wants, bytes; >= 1       */
-	_Atomic uint64_t size; /* bytes; kept by this layer                 */
+	void *priv;	/* of the implementation                     */
+	char *name;	/* as the user gave it; for messages and info */
+	unsigned flags; /* HOST_*                                    */
+	/*
+	 * For batched I/O, or -1: reads and writes below the size; a multiple
+	 * of `align` in offset, length and address; HOST_DSYNC is the caller's.
+	 */
+	int fd;
+	bool fixed_size;	 /* a device: cannot grow or shrink           */
+	uint32_t align;		 /* what the storage wants, bytes; >= 1       */
+	struct rwlock size_lock; /* growing writes share it, truncate owns it */
+	_Atomic uint64_t size;	 /* bytes; kept by this layer                 */
 	_Atomic unsigned refs;
 };
 
@@ -118,6 +129,10 @@ struct hostfile *host_open_memory(
  */
 struct hostfile *host_new(const struct host_ops *ops, const char *name,
     unsigned flags, struct err *e);
+
+/* "NAME: could not VERB `len` bytes at `off`: " and the text of errnum; -1. */
+int host_fail(struct hostfile *f, int errnum, const char *verb, uint64_t len,
+    uint64_t off, struct err *e);
 
 struct hostfile *host_ref(struct hostfile *f);
 /*

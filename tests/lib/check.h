@@ -6,6 +6,7 @@
 #ifndef TEST_CHECK_H
 #define TEST_CHECK_H
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
