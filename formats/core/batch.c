@@ -56,7 +56,7 @@ void batch_cut(struct batch *b, size_t n)
 static size_t run_some(const struct batch *b, size_t i)
 {
 	const struct batch_op *first = &b->op[i];
-	struct iovec iov[16];
+	struct iovec iov[16] = {{first->buf, first->len}};
 	uint64_t end = first->off;
 	struct err e = ERR_INIT;
 	size_t n;
