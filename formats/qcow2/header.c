@@ -239,17 +239,25 @@ static int check_bitmaps(
 	    len, file_len, e);
 }
 
+/* What says something about what is not there says nothing. */
+static void drop_meaningless(struct qcow2_header *h)
+{
+	if (!h->bitmaps.present)
+		h->autoclear &= ~QCOW2_A_BITMAPS;
+	if (h->incompatible & QCOW2_I_DATA_FILE)
+		return;
+	h->autoclear &= ~QCOW2_A_DATA_RAW;
+	free(h->data_file);
+	h->data_file = NULL;
+}
+
 static int read_all(struct hostfile *f, struct qcow2_header *h, struct err *e)
 {
 	if (read_fixed(f, h, e) || qcow2_header_extensions(f, h, e) ||
 	    check_numbers(h, e) || check_tables(h, host_size(f), e) ||
 	    check_bitmaps(h, host_size(f), e))
 		return -1;
-	/* Bits that say something about what is not there say nothing. */
-	if (!h->bitmaps.present)
-		h->autoclear &= ~QCOW2_A_BITMAPS;
-	if (!(h->incompatible & QCOW2_I_DATA_FILE))
-		h->autoclear &= ~QCOW2_A_DATA_RAW;
+	drop_meaningless(h);
 	return 0;
 }
 

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The options of a new image, read and checked: for create and measure. */
+#ifndef IMGD_QCOW2_PARAMS_H
+#define IMGD_QCOW2_PARAMS_H
+
+#include "qcow2.h"
+
+struct qcow2_params {
+	unsigned version, cluster_bits, refcount_order;
+	unsigned compression; /* as in the header */
+	bool extended, lazy, data_raw;
+	enum img_prealloc prealloc;
+	const char *data_file; /* NULL: none; belongs to the options */
+	uint64_t size, l1_n;
+};
+
+int qcow2_params_read(struct options *o, uint64_t size, bool has_backing,
+    struct qcow2_params *p, struct err *e);
+/* What counts `used_cl` clusters and itself. */
+void qcow2_refcount_space(const struct qcow2_params *p, uint64_t used_cl,
+    uint64_t *reftable_cl, uint64_t *refblock_n);
+
+#endif
