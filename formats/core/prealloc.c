@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Preallocation: see prealloc.h. */
+#include "drv.h"
 #include "prealloc.h"
+#include "request.h"
+#include "write.h"
 
 int prealloc_write(
     struct hostfile *f, uint64_t off, uint64_t len, struct err *e)
@@ -14,6 +17,79 @@ int prealloc_write(
 			return -1;
 		off += n;
 		len -= n;
+	}
+	return 0;
+}
+
+static bool has_space(const struct extent *x)
+{
+	switch (x->kind) {
+	case EXT_HOLE:
+		return false;
+	case EXT_ZERO:
+		return x->flags & EXT_F_SPACE;
+	case EXT_DATA:
+	case EXT_PACKED:
+		return true;
+	}
+	return false;
+}
+
+/* Make the space real, and zeroes: a reader sees it after publish (I2). */
+static int fill(
+    const struct reservation *r, enum img_prealloc how, struct err *e)
+{
+	switch (how) {
+	case IMG_PREALLOC_OFF:
+	case IMG_PREALLOC_METADATA:
+		break;
+	case IMG_PREALLOC_FALLOC:
+		if (host_allocate(r->file, r->host, r->len, e))
+			return -1;
+		break;
+	case IMG_PREALLOC_FULL:
+		return prealloc_write(r->file, r->host, r->len, e);
+	}
+	if (!r->zeroed)
+		return host_zero(r->file, r->host, r->len, 0, e);
+	return host_grow(r->file, r->host + r->len, e);
+}
+
+/* Space for the start of [guest, end); *done: up to where. */
+static int give_space(struct image *img, uint64_t guest, uint64_t end,
+    enum img_prealloc how, uint64_t *done, struct err *e)
+{
+	struct reservation r;
+
+	if (write_reserve(img, guest, end - guest, 0, &r, e))
+		return -1;
+	if (fill(&r, how, e)) {
+		write_abandon(img, &r);
+		return -1;
+	}
+	*done = r.guest + r.len;
+	return write_publish(img, &r, e);
+}
+
+int img_preallocate(struct image *img, uint64_t guest, uint64_t end,
+    enum img_prealloc how, struct err *e)
+{
+	while (guest < end) {
+		struct extent x;
+		uint64_t done;
+		int rc;
+
+		rwlock_shared(&img->meta);
+		rc = drv_map(img, guest, end - guest, &x, e);
+		rwlock_shared_end(&img->meta);
+		if (rc)
+			return -1;
+		done = guest + x.len;
+		if (!has_space(&x) &&
+		    (give_space(img, guest, done, how, &done, e) ||
+			image_commit_if_due(img, e)))
+			return -1;
+		guest = done;
 	}
 	return 0;
 }
