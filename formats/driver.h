@@ -197,7 +197,8 @@ struct image {
 	char *backing_name, *backing_fmt; /* as recorded; NULL none */
 	char *backing_full;		  /* resolved, for img_info() */
 	bool opened;			  /* the driver's open() succeeded */
-	struct tables *tables;		  /* of the driver, or NULL */
+	bool has_backing;      /* something is below, whether opened or not */
+	struct tables *tables; /* of the driver, or NULL */
 
 	struct image *backing; /* or NULL */
 	bool probed;	       /* format was guessed */
@@ -222,9 +223,13 @@ static inline bool image_writable(const struct image *img)
 
 /* After a failed metadata write: no more writes (I5). Returns -1. */
 int image_fail(struct image *img, struct err *e);
-/* Space that the mapping gave up just now; meta exclusive. */
-int image_retire(struct image *img, struct hostfile *file, uint64_t host,
-    uint64_t len, bool punch, bool counted, struct err *e);
+/*
+ * Space of the image's own file that the mapping gave up just now; release()
+ * will lower its counts.  `whole`: whole clusters; else bytes of a packed
+ * unit.  `punch`: give it back to the host.  meta exclusive.
+ */
+int image_retire(struct image *img, uint64_t host, uint64_t len, bool whole,
+    bool punch, struct err *e);
 /* For tables_commit(): what is in quarantine now is covered by this commit. */
 void image_commit_mark(void *img);
 /* `name`, if relative, as seen from the folder of the image `base`.  malloc'd;

@@ -63,15 +63,14 @@ int image_fail(struct image *img, struct err *e)
 	    e, ERR_SYSTEM, EIO, "%s: a metadata write failed", img->name);
 }
 
-int image_retire(struct image *img, struct hostfile *file, uint64_t host,
-    uint64_t len, bool punch, bool counted, struct err *e)
+int image_retire(struct image *img, uint64_t host, uint64_t len, bool whole,
+    bool punch, struct err *e)
 {
 	const struct retired r = {.host = host,
 	    .len = len,
-	    .file = file,
 	    .tag = pin_now(&img->pin),
-	    .punch = punch,
-	    .counted = counted};
+	    .whole = whole,
+	    .punch = punch};
 
 	return quarantine_add(&img->quarantine, &r, e);
 }
@@ -91,16 +90,14 @@ static int give_back(struct image *img, struct err *e)
 
 	quarantine_forgotten(&img->quarantine, img->commit_mark);
 	while (quarantine_take(&img->quarantine, &img->pin, &r)) {
-		int rc = 0;
+		int rc;
 
 		/* A punch that fails costs space, not data. */
 		if (r.punch) {
 			struct err ignored = ERR_INIT;
 
-			host_punch(r.file, r.host, r.len, &ignored);
+			host_punch(img->file, r.host, r.len, &ignored);
 		}
-		if (!r.counted)
-			continue;
 		packed_forget(img->packed, r.host, r.len);
 		rwlock_excl(&img->meta);
 		rc = drv_release(img, r.host, r.len, e);

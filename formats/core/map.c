@@ -72,11 +72,30 @@ static void from_hole(const struct chain_extent *c, struct img_extent *out)
 		out->depth = 0;
 }
 
+/*
+ * How far does the host file agree that there is a hole, or data?  Formats
+ * with units are refined by whole units: a unit that was written in part is
+ * data.
+ */
+static uint64_t refined_len(
+    const struct chain_extent *c, const struct host_extent *h, bool *hole)
+{
+	uint64_t unit = c->layer->refines ? 1 : c->layer->unit;
+	uint64_t in_unit = c->x.guest & (unit - 1), len = h->len;
+
+	*hole = h->hole && !in_unit && (len >= unit || len == c->x.len);
+	if (*hole)
+		return len == c->x.len ? len : round_down(len, unit);
+	if (h->hole)
+		return min_u64(c->x.len, unit - in_unit);
+	return min_u64(c->x.len, round_up(in_unit + len, unit) - in_unit);
+}
+
 static int from_data(
     const struct chain_extent *c, struct img_extent *out, struct err *e)
 {
 	const struct extent *x = &c->x;
-	struct host_extent h;
+	struct host_extent h = {.len = x->len, .hole = true};
 
 	out->present = out->data = true;
 	if (x->flags & EXT_F_CRYPT)
@@ -84,11 +103,12 @@ static int from_data(
 	out->has_offset = true;
 	out->offset = x->host;
 	out->filename = x->file->name;
-	if (host_map(x->file, x->host, x->len, &h, e))
+	/* Past the end of the file it reads as zeroes. */
+	if (x->host < host_size(x->file) &&
+	    host_map(x->file, x->host, x->len, &h, e))
 		return -1;
-	out->len = h.len;
-	out->zero = h.hole;
-	if (h.hole && c->layer->refines)
+	out->len = refined_len(c, &h, &out->zero);
+	if (out->zero && c->layer->refines)
 		out->data = false;
 	return 0;
 }

@@ -246,8 +246,10 @@ static int open_backing(
 	} else {
 		return 0;
 	}
-	if (img->backing)
+	if (img->backing) {
+		img->has_backing = true;
 		return 0;
+	}
 	err_prefix(e, "Could not open backing file: ");
 	return -1;
 }
@@ -259,6 +261,7 @@ static int start_layer(
 	    img->drv->open(img, o, e))
 		return -1;
 	img->opened = true;
+	img->has_backing = img->backing_name;
 	if (open_backing(img, o, l, e) || check_unused(o, img, e))
 		return -1;
 	return img->drv->start ? img->drv->start(img, e) : 0;

@@ -9,7 +9,7 @@ void quarantine_init(struct quarantine *q)
 	mutex_init(&q->lock);
 	q->item = NULL;
 	q->max = 0;
-	q->taken = q->forgotten = q->added = 0;
+	q->taken = q->forgotten = q->added = q->marked = 0;
 }
 
 void quarantine_destroy(struct quarantine *q)
@@ -38,6 +38,21 @@ static int grow(struct quarantine *q, struct err *e) REQUIRES(&q->lock)
 	return 0;
 }
 
+/* Neighbours that no commit has seen yet become one. */
+static bool merge(struct quarantine *q, const struct retired *r)
+{
+	struct retired *last;
+
+	if (q->added == q->marked || q->added == q->taken)
+		return false;
+	last = slot(q, q->added - 1);
+	if (!last->whole || !r->whole || last->tag != r->tag ||
+	    last->punch != r->punch || last->host + last->len != r->host)
+		return false;
+	last->len += r->len;
+	return true;
+}
+
 int quarantine_add(struct quarantine *q, const struct retired *r, struct err *e)
 {
 	int rc = 0;
@@ -45,7 +60,7 @@ int quarantine_add(struct quarantine *q, const struct retired *r, struct err *e)
 	mutex_lock(&q->lock);
 	if (q->added - q->taken == q->max)
 		rc = grow(q, e);
-	if (!rc)
+	if (!rc && !merge(q, r))
 		*slot(q, q->added++) = *r;
 	mutex_unlock(&q->lock);
 	return rc;
@@ -66,7 +81,7 @@ uint64_t quarantine_mark(struct quarantine *q)
 	uint64_t mark;
 
 	mutex_lock(&q->lock);
-	mark = q->added;
+	mark = q->marked = q->added;
 	mutex_unlock(&q->lock);
 	return mark;
 }

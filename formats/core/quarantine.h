@@ -22,14 +22,11 @@
 #include "lock.h"
 #include "pin.h"
 
-struct hostfile;
-
 struct retired {
-	uint64_t host, len;    /* bytes */
-	struct hostfile *file; /* not a reference: lives as long as the image */
-	uint64_t tag;	       /* pin_now() when it was retired */
-	bool punch;	       /* give the space back to the host */
-	bool counted;	       /* it has a reference count to be lowered */
+	uint64_t host, len; /* bytes */
+	uint64_t tag;	    /* pin_now() when it was retired */
+	bool punch;	    /* give the space back to the host */
+	bool whole;	    /* whole clusters: may become one with another */
 };
 
 struct quarantine {
@@ -39,6 +36,7 @@ struct quarantine {
 	uint64_t taken;	    /* serial numbers: the oldest one inside,   */
 	uint64_t forgotten; /* the oldest one not forgotten durably,    */
 	uint64_t added;	    /* and the next one to come                 */
+	uint64_t marked;    /* a commit covers those below              */
 };
 
 void quarantine_init(struct quarantine *q);

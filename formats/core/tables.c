@@ -500,9 +500,7 @@ int tables_write_counts(struct tables *ts, struct err *e)
 	struct outs o = {0};
 	int rc;
 
-	rwlock_excl(ts->meta);
 	rc = collect(ts, TABLE_ROOT, &o, e);
-	rwlock_excl_end(ts->meta);
 	if (!rc)
 		rc = write_all(ts, &o, false, e);
 	if (rc)

@@ -78,7 +78,7 @@ uint64_t tables_dirty_len(struct tables *ts);
  */
 int tables_commit(struct tables *ts, struct hostfile *data,
     void (*mark)(void *arg), void *arg, struct err *e);
-/* Write dirty counts without a sync: after lowering, before close. */
+/* Write dirty counts and roots without a sync.  meta exclusive. */
 int tables_write_counts(struct tables *ts, struct err *e);
 
 #endif

@@ -423,8 +423,12 @@ static int trim_units(
 
 		if (unmap_once(img, start, end - start, UNMAP_TRIM, &done, e))
 			return -1;
-		/* Nothing to be had there: the bytes stay. */
-		start += done ? done : img->unit;
+		if (!done) {
+			done = min_u64(end - start, img->unit);
+			if (trim_in_place(img, done, start, e))
+				return -1;
+		}
+		start += done;
 	}
 	return 0;
 }

@@ -123,6 +123,8 @@ struct qcow2 {
 	uint32_t reftable_slices_n;
 	struct clusterset meta; /* clusters that hold live metadata (I4);
 				   only kept on a writable image */
+	uint64_t end;		/* host bytes in use or allocated, whole
+				   clusters: the file may be shorter yet */
 	uint64_t free_cl;	/* no free cluster below this one */
 	uint64_t packed_host;	/* next byte for packed data; 0: none */
 };
@@ -165,9 +167,39 @@ void qcow2_drop_slices(struct qcow2 *q, struct table **slice, uint32_t n);
 /* Fill the derived numbers of q from q->h. */
 void qcow2_geometry(struct qcow2 *q);
 
+/* A table entry that breaks the specification. */
+int qcow2_bad_entry(const struct image *img, const char *table,
+    uint64_t table_host, uint64_t ix, const char *why, struct err *e);
+/* Is [host, host + len) cluster-aligned space inside the file? */
+bool qcow2_cluster_ok(const struct qcow2 *q, uint64_t host, uint64_t len);
+
 /* map.c */
 int qcow2_map(struct image *img, uint64_t guest, uint64_t len, struct extent *x,
     struct err *e);
+/* An L2 entry; `sub` is its subcluster bitmap (extended L2). */
+struct qcow2_entry {
+	uint64_t l2, sub;
+	uint64_t host; /* cluster, when not packed; 0: none */
+};
+enum qcow2_sub {
+	QCOW2_SUB_HOLE,
+	QCOW2_SUB_ZERO,
+	QCOW2_SUB_DATA,
+	QCOW2_SUB_PACKED,
+	QCOW2_SUB_BAD,
+};
+void qcow2_entry_get(const struct qcow2 *q, const struct table *slice,
+    uint32_t ix, struct qcow2_entry *out);
+/* What a subcluster is (0: the cluster, without extended L2). */
+enum qcow2_sub qcow2_sub_kind(
+    const struct qcow2 *q, const struct qcow2_entry *n, unsigned sub_ix);
+/* Does the entry own a host cluster (data, or kept behind zeroes)? */
+bool qcow2_owns_space(const struct qcow2 *q, const struct qcow2_entry *n);
+/* What breaks the specification in the entry of `guest`, or NULL. */
+const char *qcow2_entry_fault(
+    const struct qcow2 *q, const struct qcow2_entry *n, uint64_t guest);
+/* Guest bytes that one L2 table maps. */
+uint64_t qcow2_l2_span(const struct qcow2 *q);
 uint64_t qcow2_l1_get(const struct qcow2 *q, uint64_t l1_ix);
 /* The L2 slice that holds the entry of `guest`; NULL without error (and *e
  * clear) when there is no L2 table. *ix: entry index in the slice. */
@@ -177,11 +209,31 @@ struct table *qcow2_l2_slice(
 void qcow2_packed_place(
     const struct qcow2 *q, uint64_t entry, uint64_t *host, uint32_t *stored);
 
+/* reftable.c */
+uint64_t qcow2_reftable_n(const struct qcow2 *q);
+uint64_t qcow2_reftable_get(const struct qcow2 *q, uint64_t ix);
+/* Where a refcount block is; 0: there is none. */
+int qcow2_refblock_host(
+    struct image *img, uint64_t ix, uint64_t *host, struct err *e);
+/* How many blocks that count clusters [cl, cl + n) do not exist. */
+int qcow2_refblocks_missing(struct image *img, uint64_t cl, uint64_t n,
+    uint64_t *missing, struct err *e);
+/* The same when the missing ones are put at cl, and the n clusters after. */
+int qcow2_refblocks_needed(struct image *img, uint64_t cl, uint64_t n,
+    uint64_t *blocks_n, struct err *e);
+/* Put those blocks at cl, cl + 1, ... (free clusters). meta exclusive. */
+int qcow2_refblocks_make(struct image *img, uint64_t cl, uint64_t n,
+    uint64_t blocks_n, struct err *e);
+/* Make the table large enough for entry `ix`.  meta exclusive. */
+int qcow2_reftable_grow(struct image *img, uint64_t ix, struct err *e);
+
 /* refcount.c: meta exclusive unless it says so */
 int qcow2_refcount_get(
     struct image *img, uint64_t cl, uint64_t *out, struct err *e);
 int qcow2_refcount_add(
     struct image *img, uint64_t cl, uint64_t n, int delta, struct err *e);
+/* Can the cluster be referenced once more? */
+bool qcow2_refcount_can_share(struct image *img, uint64_t cl);
 /*
  * Take up to `want` contiguous free clusters (at least `least`), reference
  * count 1.  *host, *got.  File growth is left to the first write.
@@ -195,6 +247,15 @@ int qcow2_reserve(struct image *img, uint64_t guest, uint64_t len,
 int qcow2_publish(
     struct image *img, const struct reservation *r, struct err *e);
 void qcow2_abandon(struct image *img, const struct reservation *r);
+/* Give the active L1 entry of `guest` an L2 table of its own.  meta excl. */
+int qcow2_own_l2(struct image *img, uint64_t guest, struct err *e);
+void qcow2_entry_put(const struct qcow2 *q, struct table *slice, uint32_t ix,
+    const struct qcow2_entry *n);
+/* The entry's space, if any, goes to quarantine. */
+int qcow2_retire_entry(
+    struct image *img, const struct qcow2_entry *n, bool punch, struct err *e);
+
+/* unmap.c */
 int qcow2_unmap(struct image *img, uint64_t guest, uint64_t len,
     enum unmap_how how, uint64_t *done, struct err *e);
 int qcow2_release(

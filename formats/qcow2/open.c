@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Opening and closing qcow2 images, and the directories that stay in memory:
+ * the L1 table and, for writing, the refcount table and the set of clusters
+ * that hold metadata.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../core/open.h"
+#include "qcow2.h"
+
+#define CACHE_LEN (16u * MiB)
+
+bool qcow2_cluster_ok(const struct qcow2 *q, uint64_t host, uint64_t len)
+{
+	return is_aligned(host, q->cluster_len) && range_ok(host, len, q->end);
+}
+
+int qcow2_bad_entry(const struct image *img, const char *table,
+    uint64_t table_host, uint64_t ix, const char *why, struct err *e)
+{
+	return err_set(e, ERR_DAMAGED, EIO, "%s: %s at %#llx: entry %llu %s",
+	    img->name, table, (unsigned long long)table_host,
+	    (unsigned long long)ix, why);
+}
+
+void qcow2_geometry(struct qcow2 *q)
+{
+	bool extended = q->h.incompatible & QCOW2_I_EXTENDED_L2;
+
+	q->cluster_len = 1u << q->h.cluster_bits;
+	q->l2_entry_len = extended ? 16 : 8;
+	q->l2_n = q->cluster_len / q->l2_entry_len;
+	q->slice_len = min_u64(q->cluster_len, TABLE_LEN_MAX);
+	q->sub_n = extended ? 32 : 1;
+	q->sub_len = q->cluster_len / q->sub_n;
+	q->refblock_n = 8ull * q->cluster_len >> q->h.refcount_order;
+	q->codec = q->h.compression ? CODEC_ZSTD : CODEC_DEFLATE;
+	q->data_raw = q->h.data_file && (q->h.autoclear & QCOW2_A_DATA_RAW);
+}
+
+/* ---- directories -------------------------------------------------------- */
+
+void qcow2_drop_slices(struct qcow2 *q, struct table **slice, uint32_t n)
+{
+	for (uint32_t i = 0; slice && i < n; i++)
+		tables_put(q->tables, slice[i]);
+	free(slice);
+}
+
+static struct table **load_slices(struct image *img, uint64_t host,
+    uint64_t len, enum table_level level, uint32_t *n, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	struct table **slice;
+
+	*n = div_up(len, q->slice_len);
+	slice = calloc(*n + 1, sizeof(*slice));
+	if (!slice) {
+		err_nomem(e);
+		return NULL;
+	}
+	for (uint32_t i = 0; i < *n; i++) {
+		uint64_t at = (uint64_t)i * q->slice_len;
+
+		slice[i] = tables_get(q->tables, host + at,
+		    min_u64(len - at, q->slice_len), level, e);
+		if (slice[i])
+			continue;
+		qcow2_drop_slices(q, slice, i);
+		return NULL;
+	}
+	return slice;
+}
+
+int qcow2_load_l1(struct image *img, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	struct table **l1 = load_slices(
+	    img, q->h.l1_host, 8ull * q->h.l1_n, TABLE_MAP, &q->l1_slices_n, e);
+
+	if (!l1) {
+		err_prefix(e, "%s: L1 table: ", img->name);
+		return -1;
+	}
+	q->l1 = l1;
+	return 0;
+}
+
+int qcow2_load_reftable(struct image *img, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	struct table **t = load_slices(img, q->h.reftable_host,
+	    (uint64_t)q->h.reftable_cl * q->cluster_len, TABLE_ROOT,
+	    &q->reftable_slices_n, e);
+
+	if (!t) {
+		err_prefix(e, "%s: refcount table: ", img->name);
+		return -1;
+	}
+	q->reftable = t;
+	return 0;
+}
+
+/* ---- metadata set (I4) -------------------------------------------------- */
+
+static int own(struct image *img, const char *what, uint64_t host, uint64_t len,
+    struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	uint64_t cl = host >> q->h.cluster_bits;
+	uint64_t n = div_up(len, q->cluster_len);
+
+	if (!len)
+		return 0;
+	if (!qcow2_cluster_ok(q, host, len))
+		return err_damaged(e,
+		    "%s: %s at %#llx: not in a cluster of the file", img->name,
+		    what, (unsigned long long)host);
+	if (clusterset_any(&q->meta, cl, n))
+		return err_damaged(e,
+		    "%s: %s at %#llx: overlaps other metadata", img->name, what,
+		    (unsigned long long)host);
+	return clusterset_add(&q->meta, cl, n, e);
+}
+
+static int own_l2_tables(struct image *img, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+
+	for (uint64_t i = 0; i < q->h.l1_n; i++) {
+		uint64_t host = qcow2_l1_get(q, i) & QCOW2_HOST_MASK;
+
+		if (host && own(img, "L2 table", host, q->cluster_len, e))
+			return -1;
+	}
+	return 0;
+}
+
+static int own_refblocks(struct image *img, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+
+	for (uint64_t i = 0; i < qcow2_reftable_n(q); i++) {
+		uint64_t host = qcow2_reftable_get(q, i);
+
+		if (host && own(img, "refcount block", host, q->cluster_len, e))
+			return -1;
+	}
+	return 0;
+}
+
+static int own_everything(struct image *img, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	const struct qcow2_header *h = &q->h;
+
+	if (own(img, "header", 0, q->cluster_len, e) ||
+	    own(img, "L1 table", h->l1_host, 8ull * h->l1_n, e) ||
+	    own(img, "refcount table", h->reftable_host,
+		(uint64_t)h->reftable_cl * q->cluster_len, e) ||
+	    own_refblocks(img, e) || own_l2_tables(img, e))
+		return -1;
+	return 0;
+}
+
+/* ---- open --------------------------------------------------------------- */
+
+static int probe(const uint8_t *buf, size_t len, const char *name)
+{
+	(void)name;
+	return len >= 8 && be32(buf) == QCOW2_MAGIC && be32(buf + 4) >= 2 ? 100
+									  : 0;
+}
+
+static int refuse(struct image *img, struct err *e)
+{
+	const struct qcow2 *q = qcow2_of(img);
+	bool check = img->flags & IMG_O_CHECK;
+
+	if (q->h.crypt_method && img->open_gate != IMG_GATE_METADATA)
+		return err_unsupported(e,
+		    "%s: the image is encrypted (%s), which is not supported",
+		    img->name, q->h.crypt_method == 1 ? "aes" : "luks");
+	if (!image_writable(img) || check)
+		return 0;
+	if (q->h.incompatible & QCOW2_I_CORRUPT)
+		return err_set(e, ERR_DAMAGED, EACCES,
+		    "qcow2: Image is corrupt; cannot be opened read/write");
+	if (q->h.incompatible & QCOW2_I_DIRTY) {
+		err_set(e, ERR_DAMAGED, EACCES,
+		    "%s: the image was not closed properly (dirty bit): its "
+		    "reference counts must be repaired before it is written",
+		    img->name);
+		err_hint(e, "Repair it with check -r all.");
+		return -1;
+	}
+	return 0;
+}
+
+static int open_data_file(struct image *img, struct options *o, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	CLEANUP(options) struct options *sub = options_sub(o, "data-file", e);
+	CLEANUP_FREE char *name = NULL;
+
+	q->data = img->file;
+	if (!sub || !(q->h.incompatible & QCOW2_I_DATA_FILE))
+		return sub ? 0 : -1;
+	q->data = NULL;
+	if (img->open_gate == IMG_GATE_METADATA)
+		return 0;
+	if (!options_empty(sub)) {
+		q->data = open_file_options(sub, img->host_flags, e);
+		return q->data ? 0 : -1;
+	}
+	if (!q->h.data_file)
+		return err_damaged(e,
+		    "%s: 'data-file' is required for this image, and it names "
+		    "none",
+		    img->name);
+	if (img->open_gate == IMG_GATE_DENY)
+		return err_set(e, ERR_UNSUPPORTED, EPERM,
+		    "%s: names the data file '%s', and opening other files is "
+		    "not allowed",
+		    img->name, q->h.data_file);
+	name = image_resolve(img->name, q->h.data_file, e);
+	if (!name || !open_plain_path(name, e))
+		return -1;
+	q->data = host_open_file(open_plain_path(name, e), img->host_flags, e);
+	return q->data ? 0 : -1;
+}
+
+/* Tables and the files around the header. */
+static int open_rest(struct image *img, struct options *o, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+
+	q->end = round_up(host_size(img->file), q->cluster_len);
+	q->tables = tables_new_cache(img->file, &img->meta, CACHE_LEN, e);
+	if (!q->tables)
+		return -1;
+	img->tables = q->tables;
+	if (refuse(img, e) || open_data_file(img, o, e))
+		return -1;
+	if (q->data && q->data != img->file && open_lock(q->data, e))
+		return -1;
+	if (q->data && q->data == img->file && q->h.data_file)
+		return err_damaged(e, "%s: data file is the image", img->name);
+	if (img->open_gate == IMG_GATE_METADATA)
+		return 0;
+	if (img->snapshot && qcow2_snapshot_select(img, img->snapshot, e))
+		return -1;
+	return (img->flags & IMG_O_CHECK) ? 0 : qcow2_load_l1(img, e);
+}
+
+static void close_image(struct image *img)
+{
+	struct qcow2 *q = qcow2_of(img);
+
+	qcow2_drop_slices(q, q->l1, q->l1_slices_n);
+	qcow2_drop_slices(q, q->reftable, q->reftable_slices_n);
+	tables_free(q->tables);
+	clusterset_destroy(&q->meta);
+	if (q->data != img->file)
+		host_put(q->data);
+	qcow2_header_clear(&q->h);
+	free(q);
+	img->priv = NULL;
+	img->tables = NULL;
+}
+
+static char *copy_text(const char *text, struct err *e)
+{
+	char *copy = strdup(text);
+
+	if (!copy)
+		err_nomem(e);
+	return copy;
+}
+
+static int take_names(struct image *img, struct err *e)
+{
+	const struct qcow2_header *h = &qcow2_of(img)->h;
+
+	if (h->backing) {
+		img->backing_name = copy_text(h->backing, e);
+		if (!img->backing_name)
+			return -1;
+	}
+	if (h->backing_fmt) {
+		img->backing_fmt = copy_text(h->backing_fmt, e);
+		if (!img->backing_fmt)
+			return -1;
+	}
+	return 0;
+}
+
+static int open_image(struct image *img, struct options *o, struct err *e)
+{
+	struct qcow2 *q = calloc(1, sizeof *q);
+
+	if (!q)
+		return err_nomem(e);
+	clusterset_init(&q->meta);
+	img->priv = q;
+	if (qcow2_header_read(img->file, &q->h, e)) {
+		free(q);
+		img->priv = NULL;
+		return -1;
+	}
+	qcow2_geometry(q);
+	img->unit = q->cluster_len;
+	img->codec = q->codec;
+	atomic_store(&img->size, q->h.size);
+	if (take_names(img, e) || open_rest(img, o, e)) {
+		close_image(img);
+		return -1;
+	}
+	return 0;
+}
+
+/*
+ * Autoclear features that we do not keep up to date are switched off before
+ * the first write, as the specification asks: their data would go stale.
+ * Bitmaps are among them.
+ */
+static int clear_features(struct image *img, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	uint64_t kept = q->h.autoclear & QCOW2_A_DATA_RAW;
+
+	if (q->h.autoclear == kept)
+		return 0;
+	q->h.autoclear = kept;
+	if (qcow2_header_write(img, e) || host_sync(img->file, e))
+		return -1;
+	return 0;
+}
+
+static int start(struct image *img, struct err *e)
+{
+	if (!image_writable(img) || (img->flags & IMG_O_CHECK))
+		return 0;
+	if (qcow2_load_reftable(img, e) || own_everything(img, e))
+		return -1;
+	return clear_features(img, e);
+}
+
+/* The counts that the last commit lowered. */
+static int stop(struct image *img, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	int rc;
+
+	rwlock_excl(&img->meta);
+	rc = tables_write_counts(q->tables, e);
+	rwlock_excl_end(&img->meta);
+	return rc ? -1 : host_sync(img->file, e);
+}
+
+const struct driver qcow2_driver = {
+    .info =
+	{
+	    .name = "qcow2",
+	    .can_create = true,
+	    .can_backing = true,
+	    .can_pack = true,
+	    .can_check = true,
+	    .can_resize = true,
+	    .can_measure = true,
+	    .has_snapshots = true,
+	    .create_opts = qcow2_create_opts,
+	},
+    .probe = probe,
+    .open = open_image,
+    .start = start,
+    .stop = stop,
+    .close = close_image,
+    .map = qcow2_map,
+    .reserve = qcow2_reserve,
+    .publish = qcow2_publish,
+    .abandon = qcow2_abandon,
+    .unmap = qcow2_unmap,
+    .release = qcow2_release,
+    .commit = qcow2_commit,
+    .create = qcow2_create,
+    .create_check = qcow2_create_check,
+    .measure = qcow2_measure,
+    .describe = qcow2_describe,
+    .snapshots = &qcow2_snapshots,
+};

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Reference counts of host clusters, and finding free ones.
+ *
+ * A count is raised when space is reserved and lowered only by abandon (nobody
+ * saw the space) or release (it left quarantine): so whatever the cache says
+ * is free may be taken (I1, I3).  meta exclusive.
+ */
+#include <errno.h>
+
+#include "qcow2.h"
+
+/* ---- one count ----------------------------------------------------------- */
+
+static uint64_t count_max(const struct qcow2 *q)
+{
+	unsigned bits = 1u << q->h.refcount_order;
+
+	return bits == 64 ? UINT64_MAX : (1ull << bits) - 1;
+}
+
+static uint64_t count_get(unsigned order, const uint8_t *p, uint64_t ix)
+{
+	switch (order) {
+	case 0:
+	case 1:
+	case 2: {
+		unsigned bits = 1u << order, per_byte = 8 / bits;
+
+		return p[ix / per_byte] >> ix % per_byte * bits &
+		       ((1u << bits) - 1);
+	}
+	case 3:
+		return p[ix];
+	case 4:
+		return be16(p + 2 * ix);
+	case 5:
+		return be32(p + 4 * ix);
+	default:
+		return be64(p + 8 * ix);
+	}
+}
+
+static void count_set(unsigned order, uint8_t *p, uint64_t ix, uint64_t v)
+{
+	switch (order) {
+	case 0:
+	case 1:
+	case 2: {
+		unsigned bits = 1u << order, per_byte = 8 / bits;
+		unsigned shift = ix % per_byte * bits;
+		uint8_t mask = ((1u << bits) - 1) << shift;
+		uint8_t *b = p + ix / per_byte;
+
+		*b = (*b & ~mask) | (uint8_t)(v << shift);
+		break;
+	}
+	case 3:
+		p[ix] = v;
+		break;
+	case 4:
+		put_be16(p + 2 * ix, v);
+		break;
+	case 5:
+		put_be32(p + 4 * ix, v);
+		break;
+	default:
+		put_be64(p + 8 * ix, v);
+	}
+}
+
+/* Where the count of a cluster is. */
+struct place {
+	struct table *slice; /* NULL: no block yet, the count is 0 */
+	uint64_t ix;	     /* in the slice */
+	uint64_t left;	     /* counts from here to the end of the slice */
+};
+
+static int find_count(
+    struct image *img, uint64_t cl, struct place *p, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	uint64_t per_slice = q->slice_len * 8ull >> q->h.refcount_order;
+	uint64_t in_block = cl % q->refblock_n, host;
+
+	p->slice = NULL;
+	p->ix = in_block % per_slice;
+	p->left = per_slice - p->ix;
+	if (qcow2_refblock_host(img, cl / q->refblock_n, &host, e))
+		return -1;
+	if (!host)
+		return 0;
+	host += in_block / per_slice * q->slice_len;
+	p->slice = tables_get(q->tables, host, q->slice_len, TABLE_COUNT, e);
+	return p->slice ? 0 : -1;
+}
+
+int qcow2_refcount_get(
+    struct image *img, uint64_t cl, uint64_t *out, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	struct place p;
+
+	*out = 0;
+	if (find_count(img, cl, &p, e))
+		return -1;
+	if (p.slice)
+		*out = count_get(q->h.refcount_order, p.slice->data, p.ix);
+	tables_put(q->tables, p.slice);
+	return 0;
+}
+
+static int bad_count(
+    struct image *img, uint64_t cl, uint64_t count, struct err *e)
+{
+	return err_set(e, ERR_DAMAGED, EIO,
+	    "%s: reference count of the cluster at %#llx is %llu: cannot be "
+	    "changed so",
+	    img->name, (unsigned long long)cl << qcow2_of(img)->h.cluster_bits,
+	    (unsigned long long)count);
+}
+
+static void now_free(struct qcow2 *q, uint64_t cl)
+{
+	q->free_cl = min_u64(q->free_cl, cl);
+	if (q->packed_host >> q->h.cluster_bits == cl)
+		q->packed_host = 0;
+}
+
+/* Counts of one slice. */
+static int add_in_slice(struct image *img, struct place *p, uint64_t cl,
+    uint64_t n, int delta, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	unsigned order = q->h.refcount_order;
+
+	if (!p->slice)
+		return bad_count(img, cl, 0, e);
+	if (tables_change(q->tables, p->slice, e))
+		return -1;
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t v = count_get(order, p->slice->data, p->ix + i);
+
+		if (delta > 0 ? v == count_max(q) : !v)
+			return bad_count(img, cl + i, v, e);
+		v += delta;
+		count_set(order, p->slice->data, p->ix + i, v);
+		if (!v)
+			now_free(q, cl + i);
+	}
+	return 0;
+}
+
+int qcow2_refcount_add(
+    struct image *img, uint64_t cl, uint64_t n, int delta, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+
+	while (n) {
+		struct place p;
+		uint64_t now;
+		int rc;
+
+		if (find_count(img, cl, &p, e))
+			return -1;
+		now = min_u64(n, p.left);
+		rc = add_in_slice(img, &p, cl, now, delta, e);
+		tables_put(q->tables, p.slice);
+		if (rc)
+			return -1;
+		cl += now;
+		n -= now;
+	}
+	return 0;
+}
+
+bool qcow2_refcount_can_share(struct image *img, uint64_t cl)
+{
+	struct err ignored = ERR_INIT;
+	uint64_t count;
+
+	return !qcow2_refcount_get(img, cl, &count, &ignored) && count &&
+	       count < count_max(qcow2_of(img));
+}
+
+/* ---- finding free clusters ------------------------------------------------
+ */
+
+/* Length of the run of free clusters at cl, at most `want`. */
+static int free_run(
+    struct image *img, uint64_t cl, uint64_t want, uint64_t *run, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	bool more = true;
+
+	for (*run = 0; more && *run < want;) {
+		uint64_t n, i = 0;
+		struct place p;
+
+		if (find_count(img, cl + *run, &p, e))
+			return -1;
+		n = min_u64(want - *run, p.left);
+		while (p.slice && i < n &&
+		       !count_get(q->h.refcount_order, p.slice->data, p.ix + i))
+			i++;
+		more = !p.slice || i == n;
+		*run += p.slice ? i : n;
+		tables_put(q->tables, p.slice);
+	}
+	return 0;
+}
+
+/* The first cluster from cl on whose count is 0. */
+static int next_free(struct image *img, uint64_t *cl, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+
+	for (;;) {
+		uint64_t i = 0;
+		struct place p;
+
+		if (find_count(img, *cl, &p, e))
+			return -1;
+		while (p.slice && i < p.left &&
+		       count_get(q->h.refcount_order, p.slice->data, p.ix + i))
+			i++;
+		tables_put(q->tables, p.slice);
+		*cl += i;
+		if (!p.slice || i < p.left)
+			return 0;
+	}
+}
+
+static int check_room(struct image *img, uint64_t cl, uint64_t n, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+
+	/* Host offsets of table entries end at bit 55. */
+	if (cl + n <= (QCOW2_HOST_MASK + 1) >> q->h.cluster_bits)
+		return 0;
+	return err_set(
+	    e, ERR_SYSTEM, EFBIG, "%s: the file is too large", img->name);
+}
+
+/* I4: what counts as free must not hold live metadata. */
+static int check_not_live(
+    struct image *img, uint64_t cl, uint64_t n, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+
+	if (!clusterset_any(&q->meta, cl, n))
+		return 0;
+	err_set(e, ERR_DAMAGED, EIO,
+	    "%s: live metadata between %#llx and %#llx has reference count 0",
+	    img->name, (unsigned long long)cl << q->h.cluster_bits,
+	    (unsigned long long)(cl + n) << q->h.cluster_bits);
+	return image_fail(img, e);
+}
+
+/* A run of free clusters, and what of it new refcount blocks will take. */
+struct run {
+	uint64_t cl, blocks_n, n; /* blocks at cl, then n clusters to use */
+};
+
+/*
+ * What of the free run at r->cl, up to `want` clusters, can be used; *skip:
+ * clusters to pass by when that is too little.
+ */
+static int measure_run(struct image *img, uint64_t want, struct run *r,
+    uint64_t *skip, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	uint64_t slack = div_up(want, q->refblock_n) + 2;
+
+	if (free_run(img, r->cl, want + slack, skip, e))
+		return -1;
+	r->n = min_u64(want, *skip);
+	if (qcow2_refblocks_needed(img, r->cl, r->n, &r->blocks_n, e))
+		return -1;
+	if (r->n + r->blocks_n <= *skip)
+		return 0;
+	/* Too short for both: the blocks that the run itself touches. */
+	if (qcow2_refblocks_missing(img, r->cl, *skip, &r->blocks_n, e))
+		return -1;
+	r->n = *skip - r->blocks_n;
+	return 0;
+}
+
+static int find_run(struct image *img, uint64_t least, uint64_t want,
+    struct run *r, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	uint64_t skip = 0, last_ix;
+
+	for (r->cl = q->free_cl;; r->cl += skip) {
+		bool first = !skip;
+
+		if (next_free(img, &r->cl, e))
+			return -1;
+		if (first)
+			q->free_cl = r->cl;
+		if (measure_run(img, want, r, &skip, e) ||
+		    check_room(img, r->cl, skip, e))
+			return -1;
+		if (r->n < least)
+			continue;
+		last_ix = (r->cl + r->blocks_n + r->n - 1) / q->refblock_n;
+		if (last_ix < qcow2_reftable_n(q))
+			return 0;
+		/* That takes clusters: look again, from the same place. */
+		if (qcow2_reftable_grow(img, last_ix, e))
+			return -1;
+		skip = 0;
+	}
+}
+
+int qcow2_alloc(struct image *img, uint64_t least, uint64_t want,
+    uint64_t *host, uint64_t *got, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	struct run r;
+	uint64_t cl, end_cl;
+
+	if (find_run(img, least, want, &r, e))
+		return -1;
+	cl = r.cl + r.blocks_n;
+	end_cl = cl + r.n;
+	if (check_not_live(img, r.cl, end_cl - r.cl, e) ||
+	    qcow2_refblocks_make(img, r.cl, r.n, r.blocks_n, e) ||
+	    qcow2_refcount_add(img, cl, r.n, 1, e))
+		return -1;
+	if (r.cl == q->free_cl)
+		q->free_cl = end_cl;
+	q->end = max_u64(q->end, end_cl << q->h.cluster_bits);
+	*host = cl << q->h.cluster_bits;
+	*got = r.n;
+	return 0;
+}

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The refcount table: where the refcount blocks are, and how both grow.
+ *
+ * New blocks for a run of free clusters are put at the start of the run, so
+ * that a block may count itself; nothing on disk points to a block before the
+ * block is durable (TABLE_COUNT comes before TABLE_ROOT).  The table itself
+ * grows by moving past everything that it covers; that is rare, and done with
+ * its own syncs.  meta exclusive throughout.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "qcow2.h"
+
+#define REFTABLE_RESERVED 0x1ffull
+
+static uint32_t per_slice(const struct qcow2 *q)
+{
+	return q->slice_len / 8;
+}
+
+uint64_t qcow2_reftable_n(const struct qcow2 *q)
+{
+	return ((uint64_t)q->h.reftable_cl << q->h.cluster_bits) / 8;
+}
+
+uint64_t qcow2_reftable_get(const struct qcow2 *q, uint64_t ix)
+{
+	const struct table *t = q->reftable[ix / per_slice(q)];
+
+	return be64(t->data + ix % per_slice(q) * 8);
+}
+
+static int reftable_set(
+    struct qcow2 *q, uint64_t ix, uint64_t host, struct err *e)
+{
+	struct table *t = q->reftable[ix / per_slice(q)];
+
+	if (tables_change(q->tables, t, e))
+		return -1;
+	put_be64(t->data + ix % per_slice(q) * 8, host);
+	return 0;
+}
+
+int qcow2_refblock_host(
+    struct image *img, uint64_t ix, uint64_t *host, struct err *e)
+{
+	const struct qcow2 *q = qcow2_of(img);
+
+	*host = ix < qcow2_reftable_n(q) ? qcow2_reftable_get(q, ix) : 0;
+	if ((*host & REFTABLE_RESERVED) ||
+	    (*host && !qcow2_cluster_ok(q, *host, q->cluster_len)))
+		return qcow2_bad_entry(img, "refcount table",
+		    q->h.reftable_host, ix, "points to no cluster of the file",
+		    e);
+	return 0;
+}
+
+int qcow2_refblocks_missing(struct image *img, uint64_t cl, uint64_t n,
+    uint64_t *missing, struct err *e)
+{
+	const struct qcow2 *q = qcow2_of(img);
+	uint64_t last = (cl + n - 1) / q->refblock_n;
+
+	*missing = 0;
+	for (uint64_t ix = cl / q->refblock_n; ix <= last; ix++) {
+		uint64_t host;
+
+		if (qcow2_refblock_host(img, ix, &host, e))
+			return -1;
+		*missing += !host;
+	}
+	return 0;
+}
+
+int qcow2_refblocks_needed(struct image *img, uint64_t cl, uint64_t n,
+    uint64_t *blocks_n, struct err *e)
+{
+	uint64_t before;
+
+	*blocks_n = 0;
+	/* The blocks themselves may need further blocks: a few rounds. */
+	do {
+		before = *blocks_n;
+		if (qcow2_refblocks_missing(img, cl, n + before, blocks_n, e))
+			return -1;
+	} while (*blocks_n != before);
+	return 0;
+}
+
+/* An empty block at `host`, dirty in the cache. */
+static int new_block(struct image *img, uint64_t host, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+
+	if (clusterset_add(&q->meta, host >> q->h.cluster_bits, 1, e))
+		return -1;
+	q->end = max_u64(q->end, host + q->cluster_len);
+	for (uint64_t at = 0; at < q->cluster_len; at += q->slice_len) {
+		struct table *t = tables_new(
+		    q->tables, host + at, q->slice_len, TABLE_COUNT, e);
+
+		if (!t)
+			return -1;
+		tables_put(q->tables, t);
+	}
+	return 0;
+}
+
+int qcow2_refblocks_make(struct image *img, uint64_t cl, uint64_t n,
+    uint64_t blocks_n, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	uint64_t at = cl, last = (cl + n + blocks_n - 1) / q->refblock_n;
+
+	for (uint64_t ix = cl / q->refblock_n; ix <= last; ix++) {
+		uint64_t host;
+
+		if (qcow2_refblock_host(img, ix, &host, e))
+			return -1;
+		if (host)
+			continue;
+		host = at++ << q->h.cluster_bits;
+		if (new_block(img, host, e) || reftable_set(q, ix, host, e))
+			return -1;
+	}
+	return blocks_n ? qcow2_refcount_add(img, cl, blocks_n, 1, e) : 0;
+}
+
+/* ---- growing the table --------------------------------------------------- */
+
+/* Slices of a table of `cl_n` clusters at `host`: the old entries, then 0. */
+static struct table **copy_table(
+    struct image *img, uint64_t host, uint64_t cl_n, uint32_t *n, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	struct table **slice;
+
+	*n = (cl_n << q->h.cluster_bits) / q->slice_len;
+	slice = calloc(*n, sizeof(*slice));
+	if (!slice) {
+		err_nomem(e);
+		return NULL;
+	}
+	for (uint32_t i = 0; i < *n; i++) {
+		slice[i] =
+		    tables_new(q->tables, host + (uint64_t)i * q->slice_len,
+			q->slice_len, TABLE_ROOT, e);
+		if (!slice[i]) {
+			qcow2_drop_slices(q, slice, i);
+			return NULL;
+		}
+		if (i < q->reftable_slices_n)
+			memcpy(
+			    slice[i]->data, q->reftable[i]->data, q->slice_len);
+	}
+	return slice;
+}
+
+/*
+ * The new table is at `host`, filled in, and its clusters are counted.  Make
+ * both durable, point the header there, then let the old table go (I3).
+ */
+static int switch_table(
+    struct image *img, uint64_t old_host, uint32_t old_cl, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+
+	if (host_grow(img->file, q->end, e) ||
+	    tables_write_counts(q->tables, e) || host_sync(img->file, e) ||
+	    qcow2_header_write(img, e) || host_sync(img->file, e))
+		return -1;
+	tables_forget(
+	    q->tables, old_host, (uint64_t)old_cl << q->h.cluster_bits);
+	clusterset_remove(&q->meta, old_host >> q->h.cluster_bits, old_cl);
+	return qcow2_refcount_add(
+	    img, old_host >> q->h.cluster_bits, old_cl, -1, e);
+}
+
+int qcow2_reftable_grow(struct image *img, uint64_t ix, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	uint64_t old_n = qcow2_reftable_n(q), old_host = q->h.reftable_host;
+	uint32_t old_cl = q->h.reftable_cl, slices_n;
+	uint64_t want = max_u64(ix + 1, old_n + old_n / 2) * 8;
+	uint64_t cl_n = div_up(want, q->cluster_len);
+	uint64_t cl = old_n * q->refblock_n, blocks_n;
+	struct table **slice, **old_slice = q->reftable;
+	uint32_t old_slices_n = q->reftable_slices_n;
+
+	if (cl_n << q->h.cluster_bits > QCOW2_REFTABLE_LEN_MAX)
+		return err_set(e, ERR_SYSTEM, EFBIG,
+		    "%s: the file would grow beyond what a refcount table of "
+		    "%u bytes can count",
+		    img->name, QCOW2_REFTABLE_LEN_MAX);
+	/* Beyond what the old table covers everything is free. */
+	if (qcow2_refblocks_needed(img, cl, cl_n, &blocks_n, e) ||
+	    clusterset_add(&q->meta, cl + blocks_n, cl_n, e))
+		return -1;
+	slice = copy_table(
+	    img, (cl + blocks_n) << q->h.cluster_bits, cl_n, &slices_n, e);
+	if (!slice)
+		return -1;
+	q->reftable = slice;
+	q->reftable_slices_n = slices_n;
+	q->h.reftable_host = (cl + blocks_n) << q->h.cluster_bits;
+	q->h.reftable_cl = cl_n;
+	q->end = (cl + blocks_n + cl_n) << q->h.cluster_bits;
+	qcow2_drop_slices(q, old_slice, old_slices_n);
+	if (qcow2_refblocks_make(img, cl, cl_n, blocks_n, e) ||
+	    qcow2_refcount_add(img, cl + blocks_n, cl_n, 1, e) ||
+	    switch_table(img, old_host, old_cl, e))
+		return image_fail(img, e);
+	return 0;
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Zero and trim of whole clusters: only entries change, data moves nowhere.
+ *
+ * "Zero" must hide the backing image, so it needs the zero flag of version 3
+ * wherever something is below; version 2 over a backing image cannot do it.
+ * A trimmed cluster reads as zeroes too: what was below never shows again.
+ * A cluster in an external data file stays where it is: its bytes are zeroed
+ * or punched in place by the core.
+ */
+#include <errno.h>
+
+#include "qcow2.h"
+
+/* What happens to one cluster. */
+enum fate {
+	FATE_KEEP,	 /* nothing to do */
+	FATE_ZERO,	 /* zero flag, without space */
+	FATE_ZERO_SPACE, /* zero flag, the cluster stays ours */
+	FATE_HOLE,
+	FATE_CANNOT,
+};
+
+static bool all_zero(const struct qcow2 *q, const struct qcow2_entry *n)
+{
+	for (unsigned i = 0; i < q->sub_n; i++)
+		if (qcow2_sub_kind(q, n, i) != QCOW2_SUB_ZERO)
+			return false;
+	return true;
+}
+
+static bool all_hole(const struct qcow2 *q, const struct qcow2_entry *n)
+{
+	for (unsigned i = 0; i < q->sub_n; i++)
+		if (qcow2_sub_kind(q, n, i) != QCOW2_SUB_HOLE)
+			return false;
+	return true;
+}
+
+/* A cluster with nothing in it. */
+static enum fate fate_of_hole(const struct image *img, enum unmap_how how)
+{
+	if (how == UNMAP_TRIM || !img->has_backing)
+		return FATE_KEEP;
+	return qcow2_of(img)->h.version >= 3 ? FATE_ZERO : FATE_CANNOT;
+}
+
+static enum fate fate_of(
+    const struct image *img, const struct qcow2_entry *n, enum unmap_how how)
+{
+	const struct qcow2 *q = qcow2_of(img);
+	bool space = qcow2_owns_space(q, n);
+
+	if (all_hole(q, n) && !space)
+		return fate_of_hole(img, how);
+	if (q->h.incompatible & QCOW2_I_DATA_FILE)
+		return all_zero(q, n) ? FATE_KEEP : FATE_CANNOT;
+	if (q->h.version < 3 && img->has_backing)
+		return how == UNMAP_TRIM ? FATE_KEEP : FATE_CANNOT;
+	if (q->h.version < 3)
+		return FATE_HOLE;
+	if (how == UNMAP_ZERO) {
+		if (all_zero(q, n))
+			return FATE_KEEP;
+		return space && (n->l2 & QCOW2_COPIED) ? FATE_ZERO_SPACE
+						       : FATE_ZERO;
+	}
+	return all_zero(q, n) && !space ? FATE_KEEP : FATE_ZERO;
+}
+
+static void zero_entry(
+    const struct qcow2 *q, uint64_t host_bits, struct qcow2_entry *n)
+{
+	n->l2 = host_bits;
+	n->sub = 0;
+	if (q->sub_n > 1)
+		n->sub = 0xffffffffull << 32;
+	else
+		n->l2 |= QCOW2_ZERO;
+}
+
+static int apply(struct image *img, enum fate fate, bool punch,
+    struct table *slice, uint32_t ix, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	struct qcow2_entry old, n = {0};
+
+	qcow2_entry_get(q, slice, ix, &old);
+	switch (fate) {
+	case FATE_KEEP:
+	case FATE_CANNOT:
+		return 0;
+	case FATE_ZERO_SPACE:
+		zero_entry(q, old.host | QCOW2_COPIED, &n);
+		break;
+	case FATE_ZERO:
+		zero_entry(q, 0, &n);
+		break;
+	case FATE_HOLE:
+		break;
+	}
+	if (fate != FATE_ZERO_SPACE && qcow2_retire_entry(img, &old, punch, e))
+		return -1;
+	if (tables_change(q->tables, slice, e))
+		return -1;
+	qcow2_entry_put(q, slice, ix, &n);
+	return 0;
+}
+
+/*
+ * Clusters from entry ix on; *cl_n of them at most, how many were done comes
+ * back.  The table is ours, or nothing in the range changes.
+ */
+static int unmap_slice(struct image *img, struct table *slice, uint32_t ix,
+    uint64_t guest, enum unmap_how how, uint64_t *cl_n, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	bool punch = how != UNMAP_ZERO && (img->flags & IMG_O_DISCARD);
+	uint64_t i;
+
+	for (i = 0; i < *cl_n; i++) {
+		struct qcow2_entry n;
+		const char *fault;
+		enum fate fate;
+
+		qcow2_entry_get(q, slice, ix + i, &n);
+		fault =
+		    qcow2_entry_fault(q, &n, guest + (i << q->h.cluster_bits));
+		if (fault)
+			return err_set(e, ERR_DAMAGED, EIO,
+			    "%s: L2 table entry of guest offset %llu %s",
+			    img->name,
+			    (unsigned long long)(guest +
+						 (i << q->h.cluster_bits)),
+			    fault);
+		fate = fate_of(img, &n, how);
+		if (fate == FATE_CANNOT)
+			break;
+		if (apply(img, fate, punch, slice, ix + i, e))
+			return -1;
+	}
+	*cl_n = i;
+	return 0;
+}
+
+/* No L2 table: nothing to the end of what it would map. */
+static int unmap_no_l2(struct image *img, uint64_t guest, uint64_t len,
+    enum unmap_how how, uint64_t *done, struct err *e)
+{
+	const struct qcow2 *q = qcow2_of(img);
+	uint64_t span = qcow2_l2_span(q);
+
+	*done = 0;
+	switch (fate_of_hole(img, how)) {
+	case FATE_KEEP:
+		*done = min_u64(len, span - guest % span);
+		return 0;
+	case FATE_CANNOT:
+		return 0;
+	case FATE_ZERO:
+	case FATE_ZERO_SPACE:
+	case FATE_HOLE:
+		break;
+	}
+	return qcow2_own_l2(img, guest, e);
+}
+
+int qcow2_unmap(struct image *img, uint64_t guest, uint64_t len,
+    enum unmap_how how, uint64_t *done, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	uint32_t ix, per_slice = q->slice_len / q->l2_entry_len;
+	uint64_t l1_ix = guest / qcow2_l2_span(q), cl_n;
+	struct table *slice;
+	int rc;
+
+	if (!(qcow2_l1_get(q, l1_ix) & QCOW2_HOST_MASK)) {
+		if (unmap_no_l2(img, guest, len, how, done, e))
+			return -1;
+		if (!(qcow2_l1_get(q, l1_ix) & QCOW2_HOST_MASK))
+			return 0;
+	} else if (qcow2_own_l2(img, guest, e)) {
+		return -1;
+	}
+	slice = qcow2_l2_slice(img, guest, &ix, e);
+	if (!slice)
+		return -1;
+	cl_n = min_u64(div_up(len, q->cluster_len), per_slice - ix);
+	rc = unmap_slice(img, slice, ix, guest, how, &cl_n, e);
+	tables_put(q->tables, slice);
+	*done = min_u64(len, cl_n << q->h.cluster_bits);
+	return rc;
+}
