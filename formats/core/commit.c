@@ -135,6 +135,16 @@ int image_commit(struct image *img, struct err *e)
 	return rc;
 }
 
+int request_commit(struct image *img, struct err *e)
+{
+	int rc;
+
+	gate_enter(&img->gate);
+	rc = image_commit(img, e);
+	gate_leave(&img->gate);
+	return rc;
+}
+
 int image_commit_if_due(struct image *img, struct err *e)
 {
 	if (!img->tables)
@@ -142,12 +152,10 @@ int image_commit_if_due(struct image *img, struct err *e)
 	if (tables_dirty_len(img->tables) < DIRTY_LEN_MAX &&
 	    quarantine_n(&img->quarantine) < RETIRED_MAX)
 		return 0;
-	return image_commit(img, e);
+	return request_commit(img, e);
 }
 
 int img_flush(struct image *img, struct err *e)
 {
-	if (!image_writable(img))
-		return 0;
-	return image_commit(img, e);
+	return image_writable(img) ? request_commit(img, e) : 0;
 }

@@ -23,6 +23,9 @@ void request_leave(struct image *img, unsigned pin);
  * share one commit.  No locks held.
  */
 int image_commit(struct image *img, struct err *e);
+/* The same for a request: through the gate, but without a pin, which would
+ * keep retired space from going. */
+int request_commit(struct image *img, struct err *e);
 /* Commit if so much is dirty or in quarantine that memory would grow. */
 int image_commit_if_due(struct image *img, struct err *e);
 

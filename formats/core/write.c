@@ -235,7 +235,7 @@ int write_range(
 static int after_write(struct image *img, unsigned flags, struct err *e)
 {
 	if ((flags & IMG_FUA) || image_writes_through(img))
-		return image_commit(img, e);
+		return request_commit(img, e);
 	return image_commit_if_due(img, e);
 }
 

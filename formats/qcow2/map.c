@@ -246,6 +246,9 @@ int qcow2_map(struct image *img, uint64_t guest, uint64_t len, struct extent *x,
 	struct table *slice;
 	int rc;
 
+	if (!q->l1 || !q->data)
+		return err_usage(
+		    e, "%s: opened for its metadata alone", img->name);
 	if (guest / qcow2_l2_span(q) >= q->h.l1_n) {
 		x->kind = EXT_HOLE;
 		x->len = len;
