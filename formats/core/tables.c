@@ -10,6 +10,7 @@
  * is then what was in the cache.
  */
 #include <assert.h>
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -241,6 +242,13 @@ static int load(
 	return rc;
 }
 
+/* A damaged image can point to one place as two kinds of table. */
+static void overlap(const struct tables *ts, uint64_t host, struct err *e)
+{
+	err_set(e, ERR_DAMAGED, EIO, "%s: two tables overlap at %#llx",
+	    ts->file->name, (unsigned long long)host);
+}
+
 struct table *tables_get(struct tables *ts, uint64_t host, uint32_t len,
     enum table_level level, struct err *e)
 {
@@ -250,8 +258,12 @@ struct table *tables_get(struct tables *ts, uint64_t host, uint32_t len,
 	mutex_lock(&s->lock);
 	while ((n = find(s, host)) && n->loading)
 		mutex_wait(&s->lock, &s->loaded);
+	if (n && n->len != len) {
+		mutex_unlock(&s->lock);
+		overlap(ts, host, e);
+		return NULL;
+	}
 	if (n) {
-		assert(n->len == len);
 		atomic_fetch_add(&n->refs, 1);
 		lru_remove(s, n);
 		lru_add(s, n);
@@ -274,16 +286,24 @@ struct table *tables_new(struct tables *ts, uint64_t host, uint32_t len,
 {
 	struct shard *s = shard_of(ts, host);
 	struct entry *n = entry_new(host, len, level, e);
+	bool taken;
 
 	if (!n)
 		return NULL;
 	memset(n->t.data, 0, len);
 	n->dirty = n->fresh = true;
 	mutex_lock(&s->lock);
-	assert(!find(s, host));
-	add(s, n);
-	evict(ts, s);
+	taken = find(s, host);
+	if (!taken) {
+		add(s, n);
+		evict(ts, s);
+	}
 	mutex_unlock(&s->lock);
+	if (taken) {
+		overlap(ts, host, e);
+		entry_free(n);
+		return NULL;
+	}
 	atomic_fetch_add(&ts->dirty_len, len);
 	return &n->t;
 }

@@ -50,9 +50,9 @@ struct tables *tables_new_cache(struct hostfile *file, struct rwlock *meta,
 void tables_free(struct tables *ts);
 
 /*
- * The table of `len` bytes at `host`, read when it is not there.  `len` and
- * `level` of one host offset are always the same.  Caller holds meta in
- * either mode.
+ * The table of `len` bytes at `host`, read when it is not there.  Another
+ * length at the same place is a damaged image: ERR_DAMAGED.  Caller holds
+ * meta in either mode.
  */
 struct table *tables_get(struct tables *ts, uint64_t host, uint32_t len,
     enum table_level level, struct err *e);
