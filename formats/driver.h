@@ -209,6 +209,7 @@ struct image {
 	struct pin pin;
 	struct quarantine quarantine;
 	_Atomic enum image_state state;
+	_Atomic uint64_t reserved_n;	/* reservations that are open (I7) */
 	struct mutex commit_lock;	/* see core/commit.c */
 	_Atomic uint64_t commit_wanted; /* tickets */
 	uint64_t commit_done;		/* under commit_lock */

@@ -11,6 +11,7 @@
 #include "drv.h"
 #include "packed.h"
 #include "request.h"
+#include "state.h"
 #include "tables.h"
 
 /* Dirty metadata, bytes, and retired ranges, beyond which a writer commits. */
@@ -115,7 +116,10 @@ static int commit_locked(struct image *img, struct err *e)
 		    "%s: a metadata write failed earlier", img->name);
 	if (drv_commit(img, e))
 		return image_fail(img, e);
-	return give_back(img, e);
+	if (give_back(img, e))
+		return -1;
+	assert_image_state(img);
+	return 0;
 }
 
 int image_commit(struct image *img, struct err *e)

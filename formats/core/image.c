@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The image object: life and facts. */
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include "open.h"
 #include "packed.h"
 #include "request.h"
+#include "state.h"
 #include "tables.h"
 
 struct image *image_new(struct hostfile *f, const struct driver *drv,
@@ -53,7 +53,7 @@ void image_destroy(struct image *img)
 {
 	if (!img)
 		return;
-	assert(!pin_inside(&img->pin));
+	assert_image_idle(img);
 	image_destroy(img->backing);
 	if (img->opened)
 		img->drv->close(img);

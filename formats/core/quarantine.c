@@ -76,6 +76,17 @@ uint64_t quarantine_n(struct quarantine *q)
 	return n;
 }
 
+bool quarantine_in_order(struct quarantine *q)
+{
+	bool ok;
+
+	mutex_lock(&q->lock);
+	ok = q->taken <= q->forgotten && q->forgotten <= q->marked &&
+	     q->marked <= q->added;
+	mutex_unlock(&q->lock);
+	return ok;
+}
+
 uint64_t quarantine_mark(struct quarantine *q)
 {
 	uint64_t mark;

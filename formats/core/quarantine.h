@@ -45,6 +45,8 @@ int quarantine_add(
     struct quarantine *q, const struct retired *r, struct err *e);
 /* Ranges inside. */
 uint64_t quarantine_n(struct quarantine *q);
+/* taken <= forgotten <= marked <= added: for assert_image_state(). */
+bool quarantine_in_order(struct quarantine *q);
 /* A commit that begins now will cover what was added before this mark. */
 uint64_t quarantine_mark(struct quarantine *q);
 /* The commit that began at the mark has ended. */

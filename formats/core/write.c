@@ -91,6 +91,8 @@ int write_reserve(struct image *img, uint64_t guest, uint64_t len,
 	rwlock_excl(&img->meta);
 	rc = drv_reserve(img, guest, len, stored, r, e);
 	rwlock_excl_end(&img->meta);
+	if (!rc)
+		atomic_fetch_add(&img->reserved_n, 1);
 	return rc;
 }
 
@@ -101,6 +103,7 @@ int write_publish(struct image *img, const struct reservation *r, struct err *e)
 	rwlock_excl(&img->meta);
 	rc = drv_publish(img, r, e);
 	rwlock_excl_end(&img->meta);
+	atomic_fetch_sub(&img->reserved_n, 1);
 	return rc ? image_fail(img, e) : 0;
 }
 
@@ -109,6 +112,7 @@ void write_abandon(struct image *img, const struct reservation *r)
 	rwlock_excl(&img->meta);
 	drv_abandon(img, r);
 	rwlock_excl_end(&img->meta);
+	atomic_fetch_sub(&img->reserved_n, 1);
 }
 
 /* ---- copy on write ------------------------------------------------------ */
