@@ -3,13 +3,14 @@
  * nbdkit-image-plugin: serve a disk image of any format of the core through
  * nbdkit, so that its filters work on all of them.
  *
- * One image handle is shared by every connection.  It is opened read-only
- * before nbdkit forks, so that whatever is wrong with the image is said before
- * a client can connect.  nbdkit tells only with each connection whether it is
- * to be read-only (-r, or a filter that asks for it, such as cow); the first
- * connection that may write swaps the handle for a writable one.  An image
- * that is only read is thus never locked, marked or changed as one that is
- * written.
+ * The image is opened once before nbdkit forks, so that whatever is wrong with
+ * it is said before a client can connect, and closed again: the other process
+ * would keep the file, and its locks, too.  After the fork one handle is shared
+ * by every connection.  It is read-only at first, for nbdkit tells only with
+ * each connection whether that may write (not with -r, nor below a filter that
+ * only reads, such as cow); the first one that may swaps it for a writable one.
+ * An image that is only read is thus never locked, marked or changed as one
+ * that is written.
  *
  * Locks: served.lock guards the choice of the handle.  The handle does not
  * change while a connection holds it, so requests go without the lock.
@@ -80,24 +81,38 @@ static struct image *open_image(unsigned flags, struct err *e)
 	return img_open(params.name, &with, e);
 }
 
-static int image_get_ready(void)
+/* The read-only handle; an earlier connection may have failed to open it. */
+static int make_readable(void)
 {
 	struct err e = ERR_INIT;
+
+	if (!served.img)
+		served.img = open_image(0, &e);
+	return served.img ? 0 : report(&e);
+}
+
+static int image_get_ready(void)
+{
 	int len;
 
-	served.img = open_image(0, &e);
-	if (!served.img)
-		return report(&e);
+	if (make_readable() < 0)
+		return -1;
 	/* Clients see this: no path of the host's. */
 	len = asprintf(&served.description, "%s image%s%s",
 	    img_format(served.img), params.how.snapshot ? ", snapshot " : "",
 	    params.how.snapshot ? params.how.snapshot : "");
+	img_drop(take(served.img));
 	if (len < 0) {
 		served.description = NULL;
 		nbdkit_error("asprintf: %m");
 		return -1;
 	}
 	return 0;
+}
+
+static int image_after_fork(void)
+{
+	return make_readable();
 }
 
 /* Is this why a file that can be read cannot be written? */
@@ -130,16 +145,6 @@ static int make_writable(void)
 		served.img = open_image(0, &e);
 	}
 	served.for_writers = served.img != NULL;
-	return served.img ? 0 : report(&e);
-}
-
-/* An earlier connection may have failed to open it. */
-static int make_readable(void)
-{
-	struct err e = ERR_INIT;
-
-	if (!served.img)
-		served.img = open_image(0, &e);
 	return served.img ? 0 : report(&e);
 }
 
@@ -362,6 +367,7 @@ static struct nbdkit_plugin plugin = {
     .magic_config_key = "file",
 
     .get_ready = image_get_ready,
+    .after_fork = image_after_fork,
     .open = image_open,
     .close = image_close,
 

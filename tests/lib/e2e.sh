@@ -11,6 +11,7 @@
 #
 # Variables (from the environment; else the artefacts in build/):
 #	$IMGCTL $IMGD $PLUGIN	the programs under test
+#	$STAMPER		clients that write at random (interop/stamper.c)
 #	$SRC			the source tree
 #	$SAMPLES		images made by other programs, may not exist
 #	$TMP			the private folder, also the working folder
@@ -22,6 +23,7 @@ SRC=${SRC:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
 IMGCTL=${IMGCTL:-$SRC/build/ctl/imgctl}
 IMGD=${IMGD:-$SRC/build/server/imgd}
 PLUGIN=${PLUGIN:-$SRC/build/plugin/nbdkit-image-plugin.so}
+STAMPER=${STAMPER:-$SRC/build/tests/interop/stamper}
 SAMPLES=${IMGD_SAMPLES:-$SRC/../shared/samples}
 
 exit_cmds=()
@@ -118,6 +120,8 @@ expect_exit()
 	fi
 }
 
+# (bash does not end a script for a `! CMD` that fails: use expect_exit 1.)
+
 # The last expect_exit printed this text (anywhere; no pattern).
 expect_out()
 {
@@ -158,6 +162,13 @@ with open(sys.argv[1], "wb") as f:
         f.write(rnd.randbytes(min(left, 1 << 20)))
         left -= min(left, 1 << 20)
 END
+}
+
+# Python commands on an NBD connection.  Debian's python3 has the module nbd;
+# another python3 that comes first in $PATH does not.
+nbdsh()
+{
+	PATH=/usr/bin:$PATH command nbdsh "$@"
 }
 
 # wait_until CMD...: until it succeeds; 20 seconds at most.
