@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Messages on stderr, each with the name of the program.  Any thread.
+ */
+#ifndef IMGD_LOG_H
+#define IMGD_LOG_H
+
+#include <stdbool.h>
+
+#include "core/err.h"
+
+/* `program` is kept.  Before there is a second thread. */
+void log_init(const char *program);
+void log_verbose(bool on);
+const char *log_program(void);
+
+void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The message, and the hint without the name. */
+void log_err(const struct err *e);
+/* Only when verbose: a client must not be able to fill a log. */
+void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#endif
