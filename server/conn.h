@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One client: its negotiation, and then its requests until it leaves.
+ *
+ * Threads: conn_run() is the client's reader.  It owns everything in the
+ * connection but what outbox.h guards; workers see the session, which is
+ * constant by then, the request they run, and the outbox.
+ */
+#ifndef IMGD_CONN_H
+#define IMGD_CONN_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "core/err.h"
+
+struct conn;
+struct exports;
+struct outbox;
+struct task;
+struct task_list;
+struct sched;
+struct session;
+struct stream;
+
+/* What all connections share; outlives them. */
+struct conn_shared {
+	const struct exports *exports;
+	struct sched *sched;
+	unsigned handshake_ms; /* for the whole negotiation; 0: no limit */
+};
+
+/* `s` stays the caller's, and lives longer. */
+struct conn *conn_new(
+    struct stream *s, const struct conn_shared *shared, struct err *e);
+/* Serves the client until it is gone, and nothing of it is in flight. */
+void conn_run(struct conn *c);
+/* Did it finish negotiation? */
+bool conn_negotiated(const struct conn *c);
+/*
+ * Any thread, while conn_run() runs: finish what is in flight, refuse the
+ * rest.
+ */
+void conn_stop(struct conn *c);
+void conn_free(struct conn *c); /* NULL is allowed */
+
+const struct session *conn_session(const struct conn *c);
+
+/* For exec.c. */
+struct outbox *conn_outbox(struct conn *c);
+struct batch *conn_batch(struct conn *c);
+void conn_submit(struct conn *c, struct task *r);
+
+#endif

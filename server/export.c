@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What is served: see export.h. */
+#include <string.h>
+
+#include "image.h"
+
+#include "export.h"
+#include "nbd.h"
+
+const struct export *export_find(
+    const struct exports *x, const void *name, size_t len)
+{
+	for (size_t i = 0; i < x->n; i++)
+		if (strlen(x->item[i].name) == len &&
+		    !memcmp(x->item[i].name, name, len))
+			return &x->item[i];
+	return NULL;
+}
+
+bool export_writable(const struct export *x)
+{
+	return img_writable(x->img);
+}
+
+/* All connections share one image handle, so a flush covers all of them. */
+uint16_t export_flags(const struct export *x, bool structured)
+{
+	unsigned f = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH |
+		     NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_CACHE;
+
+	if (export_writable(x))
+		f |= NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES |
+		     NBD_FLAG_SEND_FAST_ZERO;
+	else
+		f |= NBD_FLAG_READ_ONLY;
+	if (structured)
+		f |= NBD_FLAG_SEND_DF;
+	if (x->multi_conn)
+		f |= NBD_FLAG_CAN_MULTI_CONN;
+	return (uint16_t)f;
+}
