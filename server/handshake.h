@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Negotiation: fixed newstyle.  The greeting, then options until the client
+ * chooses an export or leaves.
+ *
+ * Everything here has the client's deadline, counted from its connection, so
+ * that one who says nothing, or very little at a time, is dropped.
+ */
+#ifndef IMGD_HANDSHAKE_H
+#define IMGD_HANDSHAKE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "export.h"
+#include "session.h"
+#include "stream.h"
+
+struct handshake {
+	struct stream *stream;
+	const struct exports *exports;
+	int wake_fd;	     /* readable: give up                          */
+	int64_t deadline_ms; /* CLOCK_MONOTONIC; 0 none                    */
+	bool no_zeroes;
+	const struct export *contexts_of; /* whose contexts are selected */
+	struct session *session;
+};
+
+/*
+ * True when the client is ready for requests; *session is filled in.
+ * `limit_ms` 0: no deadline.
+ */
+bool handshake_run(struct handshake *h, unsigned limit_ms);
+
+/* ---- for options.c ---- */
+
+/* False: the client is gone, or too slow. */
+bool handshake_write(struct handshake *h, const void *buf, size_t len);
+/* One reply to option `opt`. */
+bool handshake_reply(struct handshake *h, uint32_t opt, uint32_t type,
+    const void *data, size_t len);
+
+#endif

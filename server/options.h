@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The options of the negotiation: one function for each. */
+#ifndef IMGD_NBD_OPTIONS_H
+#define IMGD_NBD_OPTIONS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct handshake;
+
+enum option_next {
+	OPTION_MORE,  /* another option follows         */
+	OPTION_START, /* an export is chosen            */
+	OPTION_CLOSE, /* the connection ends            */
+};
+
+/* Answers an option. */
+enum option_next option_run(
+    struct handshake *h, uint32_t opt, const uint8_t *data, size_t len);
+/* Answers an option whose data is too long to be looked at. */
+enum option_next option_too_big(struct handshake *h, uint32_t opt);
+
+#endif
