@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One client: see conn.h.
+ *
+ * Bytes arrive in `in`; the payload of a write that did not arrive whole is
+ * read straight into its request (`filling`).  The reader takes a request out
+ * of the buffer only when the outbox admits it: a client over its budget is
+ * not read from (`full`) until replies have gone out.
+ *
+ * Reading ends for good at a DISC, the end of the stream, a broken request or
+ * a stop; then the reader waits for the replies to go, with a limit for a
+ * client that does not take them.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "core/units.h"
+#include "image.h"
+
+#include "conn.h"
+#include "exec.h"
+#include "handshake.h"
+#include "log.h"
+#include "nbd.h"
+#include "outbox.h"
+#include "task.h"
+#include "sched.h"
+#include "session.h"
+#include "stream.h"
+
+#define IN_LEN (64 * KiB)
+#define DRAIN_MS                                                               \
+	10000 /* a client that takes no reply for so long is dropped           \
+	       */
+
+struct conn {
+	struct stream *stream;
+	const struct conn_shared *shared;
+	struct session session;
+	bool negotiated;
+	struct outbox out;
+	struct lane lane;
+	struct batch *batch;
+	_Atomic bool stopping;
+
+	bool reading;	      /* more requests may come          */
+	bool full;	      /* the next request is over budget */
+	struct task *filling; /* its payload is arriving         */
+	size_t filled;	      /* bytes of it that are there      */
+	uint64_t skip;	      /* bytes of payload to ignore      */
+	size_t in_at, in_end; /* what is not looked at yet       */
+	uint8_t in[IN_LEN];
+};
+
+struct conn *conn_new(
+    struct stream *s, const struct conn_shared *shared, struct err *e)
+{
+	struct conn *c = malloc(sizeof *c);
+
+	if (!c) {
+		err_nomem(e);
+		return NULL;
+	}
+	memset(c, 0, offsetof(struct conn, in));
+	c->stream = s;
+	c->shared = shared;
+	c->reading = true;
+	c->batch = batch_new(e);
+	if (!c->batch || outbox_init(&c->out, s, e)) {
+		batch_free(c->batch);
+		free(c);
+		return NULL;
+	}
+	return c;
+}
+
+void conn_free(struct conn *c)
+{
+	if (!c)
+		return;
+	outbox_destroy(&c->out);
+	batch_free(c->batch);
+	free(c);
+}
+
+bool conn_negotiated(const struct conn *c)
+{
+	return c->negotiated;
+}
+
+const struct session *conn_session(const struct conn *c)
+{
+	return &c->session;
+}
+
+struct outbox *conn_outbox(struct conn *c)
+{
+	return &c->out;
+}
+
+struct batch *conn_batch(struct conn *c)
+{
+	return c->batch;
+}
+
+void conn_submit(struct conn *c, struct task *r)
+{
+	sched_submit(c->shared->sched, &c->lane, &r->job);
+}
+
+/* The reader may be waiting for the socket or for the outbox. */
+void conn_stop(struct conn *c)
+{
+	c->stopping = true;
+	shutdown(c->stream->fd, SHUT_RD);
+	outbox_wake(&c->out);
+}
+
+/* ---- requests from bytes ----------------------------------------------- */
+
+static void stop_reading(struct conn *c)
+{
+	if (!c->reading)
+		return;
+	c->reading = false;
+	if (c->filling) {
+		outbox_release(&c->out, c->filling->charge);
+		task_free(take(c->filling));
+	}
+	outbox_drain(&c->out);
+}
+
+/* What a header asks for, and whether it may. */
+struct intent {
+	struct wire_request rq;
+	uint32_t error; /* 0: it may */
+	const char *why;
+	uint64_t payload, charge; /* bytes */
+};
+
+/* False when the stream cannot go on: the client has to be dropped. */
+static bool look(const struct conn *c, struct intent *t)
+{
+	*t = (struct intent){.error = 0};
+	if (!wire_request(c->in + c->in_at, &t->rq)) {
+		log_debug("not a request: the client is dropped");
+		return false;
+	}
+	if (t->rq.type == NBD_CMD_DISC)
+		return false;
+	t->payload = task_payload(&t->rq);
+	if (t->payload > NBD_PAYLOAD_MAX) {
+		log_debug("write of %llu bytes: the client is dropped",
+		    (unsigned long long)t->payload);
+		return false;
+	}
+	if (c->stopping) {
+		t->error = NBD_ESHUTDOWN;
+		t->why = "server is shutting down";
+	} else {
+		t->error = task_check(&c->session, &t->rq, &t->why);
+	}
+	if (!t->error)
+		t->charge = task_charge(&c->session, &t->rq);
+	return true;
+}
+
+/* NULL when there is not even memory to say so. */
+static struct task *new_task(struct conn *c, struct intent *t)
+{
+	struct task *r = NULL;
+
+	if (!t->error) {
+		r = task_new(c, &t->rq, task_data_len(&t->rq));
+		if (r)
+			return r;
+		t->error = NBD_ENOMEM;
+		t->why = "out of memory";
+	}
+	r = task_new(c, &t->rq, 0);
+	if (!r)
+		return NULL;
+	log_debug("request %u, flags 0x%x, offset %llu, length %llu: %s",
+	    t->rq.type, t->rq.flags, (unsigned long long)t->rq.off,
+	    (unsigned long long)t->rq.len, t->why);
+	task_fail(r, t->error, t->why);
+	return r;
+}
+
+/*
+ * Begins the request whose header is at in_at, unless the client is over its
+ * budget.  False when no more can come.
+ */
+static bool begin(struct conn *c, struct task_list *arrived)
+{
+	struct intent t;
+	struct task *r;
+
+	if (!look(c, &t))
+		return false;
+	c->full = !outbox_admit(&c->out, t.charge);
+	if (c->full)
+		return true;
+	r = new_task(c, &t);
+	if (!r) {
+		outbox_release(&c->out, t.charge);
+		return false;
+	}
+	r->charge = t.charge;
+	c->in_at += WIRE_REQUEST_LEN;
+	if (t.payload && !r->error) {
+		c->filling = r;
+		c->filled = 0;
+		return true;
+	}
+	c->skip = t.payload;
+	task_append(arrived, r);
+	return true;
+}
+
+/* Moves bytes of a payload from `in` to where they belong. */
+static void take_payload(struct conn *c, struct task_list *arrived)
+{
+	size_t have = c->in_end - c->in_at, n;
+
+	n = min_u64(c->skip, have);
+	c->skip -= n;
+	if (c->filling) {
+		n = min_u64(c->filling->rq.len - c->filled, have);
+		memcpy(c->filling->data + c->filled, c->in + c->in_at, n);
+		c->filled += n;
+		if (c->filled == c->filling->rq.len)
+			task_append(arrived, take(c->filling));
+	}
+	c->in_at += n;
+}
+
+/* All requests that have arrived whole. */
+static void parse(struct conn *c, struct task_list *arrived)
+{
+	c->full = false;
+	for (;;) {
+		take_payload(c, arrived);
+		if (c->skip || c->filling ||
+		    c->in_end - c->in_at < WIRE_REQUEST_LEN)
+			break;
+		if (!begin(c, arrived)) {
+			stop_reading(c);
+			break;
+		}
+		if (c->full)
+			break;
+	}
+	memmove(c->in, c->in + c->in_at, c->in_end - c->in_at);
+	c->in_end -= c->in_at;
+	c->in_at = 0;
+	/* What arrives now came after the stop. */
+	if (c->stopping && !c->full)
+		stop_reading(c);
+}
+
+/* ---- the reader -------------------------------------------------------- */
+
+/* Returns whether there are new bytes, or the end. */
+static bool receive(struct conn *c, bool wait)
+{
+	struct task *r = c->filling;
+	uint8_t *p = r ? r->data + c->filled : c->in + c->in_end;
+	size_t len = r ? r->rq.len - c->filled : IN_LEN - c->in_end;
+	ssize_t n = c->stream->read(c->stream, p, len, wait);
+
+	if (n < 0 && errno == EAGAIN)
+		return false;
+	if (n <= 0)
+		stop_reading(c);
+	else if (r)
+		c->filled += (size_t)n;
+	else
+		c->in_end += (size_t)n;
+	return true;
+}
+
+static void wait_event(
+    struct conn *c, bool want_read, const struct outbox_state *st)
+{
+	short events = (want_read ? POLLIN : 0) | (st->blocked ? POLLOUT : 0);
+	struct pollfd p[] = {
+	    /* a socket nobody asks about would report its end for ever */
+	    {.fd = events ? c->stream->fd : -1, .events = events},
+	    {.fd = c->out.wake_fd, .events = POLLIN},
+	};
+	bool limit = st->blocked && (!c->reading || c->stopping);
+	int n = poll(p, ARRAY_N(p), limit ? DRAIN_MS : -1);
+
+	if (!n) {
+		log_debug("a client that takes no replies is dropped");
+		outbox_kill(&c->out);
+	}
+	if (n <= 0)
+		return;
+	if (p[1].revents)
+		outbox_woken(&c->out);
+	if (st->blocked && p[0].revents & ~POLLIN)
+		outbox_unblock(&c->out);
+}
+
+/* One turn of the reader; false when the client is done with. */
+static bool turn(struct conn *c)
+{
+	struct outbox_state st = outbox_state(&c->out);
+	bool want_read = c->reading && !c->full;
+	struct task_list arrived = {0};
+
+	if (st.dead) {
+		stop_reading(c);
+		want_read = false;
+	}
+	if (!c->reading && !st.n)
+		return false;
+	/* With nothing in flight nobody else can wake this thread, but a stop
+	   ends the read. */
+	if (st.blocked || !want_read) {
+		wait_event(c, want_read, &st);
+		if (want_read)
+			receive(c, false);
+	} else if (!receive(c, !st.n)) {
+		wait_event(c, true, &st);
+	}
+	if (c->reading)
+		parse(c, &arrived);
+	exec_round(c, &arrived);
+	return true;
+}
+
+void conn_run(struct conn *c)
+{
+	struct handshake h = {
+	    .stream = c->stream,
+	    .exports = c->shared->exports,
+	    .wake_fd = c->out.wake_fd,
+	    .session = &c->session,
+	};
+
+	c->negotiated = handshake_run(&h, c->shared->handshake_ms);
+	if (!c->negotiated)
+		return;
+	while (turn(c))
+		;
+}
