@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The sockets that clients connect to: see listen.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "core/cleanup.h"
+
+#include "listen.h"
+#include "log.h"
+
+#define INHERITED_FD 3 /* the first one that a service manager passes */
+
+static int new_socket(int family, struct err *e)
+{
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		err_sys(e, errno, "Failed to create socket");
+	return fd;
+}
+
+/* ---- Unix -------------------------------------------------------------- */
+
+/* A socket that an earlier server left is replaced; nothing else is. */
+static int remove_old(const char *path, struct err *e)
+{
+	struct stat st;
+
+	if (lstat(path, &st))
+		return 0;
+	if (!S_ISSOCK(st.st_mode))
+		return err_sys(e, EEXIST, "Failed to bind socket to %s", path);
+	if (unlink(path) && errno != ENOENT)
+		return err_sys(e, errno, "Failed to unlink socket %s", path);
+	return 0;
+}
+
+int listen_unix(
+    struct listeners *l, const char *path, int backlog, struct err *e)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	int fd;
+
+	if (strlen(path) >= sizeof a.sun_path) {
+		err_usage(e, "UNIX socket path '%s' is too long", path);
+		err_hint(
+		    e, "Path must be less than %zu bytes", sizeof a.sun_path);
+		return -1;
+	}
+	strcpy(a.sun_path, path);
+	if (remove_old(path, e))
+		return -1;
+	fd = new_socket(AF_UNIX, e);
+	if (fd < 0)
+		return -1;
+	l->fd[l->n++] = fd;
+	if (bind(fd, (struct sockaddr *)&a, sizeof a))
+		return err_sys(e, errno, "Failed to bind socket to %s", path);
+	l->unix_path = strdup(path);
+	if (!l->unix_path)
+		return err_nomem(e);
+	if (listen(fd, backlog))
+		return err_sys(e, errno, "Failed to listen on socket");
+	return 0;
+}
+
+/* ---- TCP --------------------------------------------------------------- */
+
+/* How clients reach the socket: port 0 has become a port by now. */
+static int note_address(struct listeners *l, int fd, struct err *e)
+{
+	struct sockaddr_storage a;
+	socklen_t len = sizeof a;
+	char host[NI_MAXHOST], port[NI_MAXSERV];
+	const char *shown = host;
+
+	if (getsockname(fd, (struct sockaddr *)&a, &len))
+		return err_sys(e, errno, "Failed to read a socket's address");
+	if (getnameinfo((struct sockaddr *)&a, len, host, sizeof host, port,
+		sizeof port, NI_NUMERICHOST | NI_NUMERICSERV))
+		return err_usage(e, "Failed to print a socket's address");
+	if (!strcmp(host, "0.0.0.0") || !strcmp(host, "::"))
+		shown = "localhost";
+	l->port = strdup(port);
+	if (asprintf(&l->host, strchr(shown, ':') ? "[%s]" : "%s", shown) < 0)
+		l->host = NULL;
+	return l->port && l->host ? 0 : err_nomem(e);
+}
+
+static int bind_address(int fd, const struct addrinfo *a, struct err *e)
+{
+	int on = 1;
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	if (a->ai_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+	if (!bind(fd, a->ai_addr, a->ai_addrlen))
+		return 0;
+	if (errno == EADDRINUSE)
+		return err_sys(e, errno, "Failed to find an available port");
+	return err_sys(e, errno, "Failed to bind socket");
+}
+
+static int listen_address(
+    struct listeners *l, const struct addrinfo *a, int backlog, struct err *e)
+{
+	CLEANUP_FD int fd = new_socket(a->ai_family, e);
+
+	if (fd < 0 || bind_address(fd, a, e))
+		return -1;
+	if (listen(fd, backlog))
+		return err_sys(e, errno, "Failed to listen on socket");
+	if (!l->port && note_address(l, fd, e))
+		return -1;
+	l->fd[l->n++] = fd;
+	fd = -1;
+	return 0;
+}
+
+/* A name may stand for addresses that this machine does not have: one that
+   works is enough. */
+int listen_tcp(struct listeners *l, const char *host, const char *port,
+    int backlog, struct err *e)
+{
+	struct addrinfo hints = {
+	    .ai_flags = AI_PASSIVE,
+	    .ai_socktype = SOCK_STREAM,
+	};
+	struct addrinfo *list;
+	int rc = getaddrinfo(host, port, &hints, &list);
+
+	if (rc)
+		return err_usage(e, "address resolution failed for %s:%s: %s",
+		    host, port, gai_strerror(rc));
+	for (struct addrinfo *a = list; a && l->n < LISTEN_MAX; a = a->ai_next)
+		listen_address(l, a, backlog, e);
+	freeaddrinfo(list);
+	if (!l->n)
+		return -1;
+	err_clear(e);
+	return 0;
+}
+
+/* ---- inherited --------------------------------------------------------- */
+
+int listen_inherited(struct listeners *l, struct err *e)
+{
+	const char *pid = getenv("LISTEN_PID"), *n = getenv("LISTEN_FDS");
+	bool ours = pid && n && strtol(pid, NULL, 10) == (long)getpid();
+	long fds = ours ? strtol(n, NULL, 10) : 0;
+	struct stat st;
+
+	unsetenv("LISTEN_PID");
+	unsetenv("LISTEN_FDS");
+	unsetenv("LISTEN_FDNAMES");
+	if (fds <= 0)
+		return 0;
+	if (fds > 1)
+		return err_usage(e,
+		    "%s does not support socket activation "
+		    "with LISTEN_FDS > 1",
+		    log_program());
+	if (fstat(INHERITED_FD, &st) || !S_ISSOCK(st.st_mode))
+		return err_usage(e,
+		    "file descriptor %d of LISTEN_FDS is not a "
+		    "socket",
+		    INHERITED_FD);
+	fcntl(INHERITED_FD, F_SETFD, FD_CLOEXEC);
+	fcntl(INHERITED_FD, F_SETFL, O_NONBLOCK);
+	l->fd[l->n++] = INHERITED_FD;
+	return 1;
+}
+
+/* ---- all --------------------------------------------------------------- */
+
+int listen_accept(int fd, struct err *e)
+{
+	int on = 1, s = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+
+	if (s < 0) {
+		if (errno == EINTR || errno == ECONNABORTED)
+			errno = EAGAIN;
+		return err_sys(e, errno, "Failed to accept a client");
+	}
+	/* TCP only: no delay for small replies; notice peers that vanished. */
+	setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	setsockopt(s, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+	return s;
+}
+
+void listen_close(struct listeners *l)
+{
+	for (unsigned i = 0; i < l->n; i++)
+		close(l->fd[i]);
+	if (l->unix_path)
+		unlink(l->unix_path);
+	free(l->unix_path);
+	free(l->host);
+	free(l->port);
+	*l = (struct listeners){.n = 0};
+}
+
+/* Percent-encodes what a URI does not take as it is; malloc'd. */
+static char *uri_encode(const char *text)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyz"
+				    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/";
+	char *out = malloc(3 * strlen(text) + 1), *p = out;
+
+	if (!out)
+		return NULL;
+	for (; *text; text++) {
+		if (strchr(plain, *text))
+			*p++ = *text;
+		else
+			p += sprintf(p, "%%%02X", (unsigned char)*text);
+	}
+	*p = 0;
+	return out;
+}
+
+char *listen_uri(const struct listeners *l, const char *export_name)
+{
+	CLEANUP_FREE char *name = uri_encode(export_name);
+	CLEANUP_FREE char *path = uri_encode(l->unix_path ? l->unix_path : "");
+	char *uri;
+	int n = -1;
+
+	if (!name || !path)
+		return NULL;
+	if (l->unix_path)
+		n = asprintf(&uri, "nbd+unix:///%s?socket=%s", name, path);
+	else if (l->port)
+		n = asprintf(&uri, "nbd://%s:%s/%s", l->host, l->port, name);
+	return n < 0 ? NULL : uri;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The sockets that clients connect to.  The main thread's. */
+#ifndef IMGD_LISTEN_H
+#define IMGD_LISTEN_H
+
+#include "core/err.h"
+
+#define LISTEN_MAX 16
+
+struct listeners {
+	int fd[LISTEN_MAX];
+	unsigned n;
+	char *unix_path;   /* to be removed at the end; NULL none        */
+	char *host, *port; /* as clients reach the first TCP socket, or NULL */
+};
+
+/* Each returns -1 when it cannot listen; call listen_close() in any case. */
+int listen_unix(
+    struct listeners *l, const char *path, int backlog, struct err *e);
+/* Every address that the name stands for. */
+int listen_tcp(struct listeners *l, const char *host, const char *port,
+    int backlog, struct err *e);
+/* The socket that the service manager passed (LISTEN_FDS): 1, or 0 none. */
+int listen_inherited(struct listeners *l, struct err *e);
+/* A client, or -1 with *e set; e->errnum is EAGAIN when it went away. */
+int listen_accept(int fd, struct err *e);
+void listen_close(struct listeners *l);
+/* The URI of an export, malloc'd; NULL when out of memory or unknown. */
+char *listen_uri(const struct listeners *l, const char *export_name);
+
+#endif

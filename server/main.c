@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * imgd: serves a disk image over NBD.
+ *
+ * The main thread accepts clients and waits for signals; each client has a
+ * thread, and all share worker threads.  At the end (a signal, the last client
+ * of a server that is not persistent, the end of --run's command) no client is
+ * accepted any more, each finishes what is in flight, and the image is flushed
+ * and closed.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/units.h"
+#include "image.h"
+
+#include "args.h"
+#include "clients.h"
+#include "daemon.h"
+#include "export.h"
+#include "listen.h"
+#include "log.h"
+#include "nbd.h"
+#include "sched.h"
+
+#define WORKERS_MAX 16
+
+struct server {
+	struct args args;
+	int signal_fd;
+	struct image *img;
+	struct export export;
+	struct exports exports;
+	struct sched *sched;
+	struct conn_shared shared;
+	struct clients *clients;
+	struct listeners listeners;
+	char *run_dir; /* made for --run's socket; NULL none */
+	char *pid_path;
+	pid_t run_pid; /* 0: no command runs */
+	int exit_code;
+	bool over;
+};
+
+/* ---- start ------------------------------------------------------------- */
+
+/* Signals come through a file descriptor; threads inherit the mask. */
+static int open_signals(struct server *s, struct err *e)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
+	return s->signal_fd < 0 ? err_sys(e, errno, "signalfd") : 0;
+}
+
+static void warn_probed_raw(const char *file)
+{
+	fprintf(stderr,
+	    "WARNING: Image format was not specified for '%s' and probing "
+	    "guessed raw.\n"
+	    "         Automatically detecting the format is dangerous for raw "
+	    "images, write operations on block 0 will be restricted.\n"
+	    "         Specify the 'raw' format explicitly to remove the "
+	    "restrictions.\n",
+	    file);
+}
+
+static struct image *open_options(const struct args *a, struct err *e)
+{
+	CLEANUP(options) struct options *o = options_new(e);
+
+	if (!o || options_parse(o, a->file, "driver", e))
+		return NULL;
+	return img_open_options(o, &a->open, e);
+}
+
+/* qemu-nbd does not say twice what it could not open. */
+static void say_once(const char *file, struct err *e)
+{
+	static const char said[] = "Could not open '";
+	size_t n = sizeof said - 1, len = strlen(file);
+	char *rest;
+
+	if (strncmp(e->msg, said, n) || strncmp(e->msg + n, file, len) ||
+	    strncmp(e->msg + n + len, "': ", 3))
+		return;
+	rest = e->msg + n + len + 3;
+	memmove(e->msg, rest, strlen(rest) + 1);
+}
+
+static int open_image(struct server *s, struct err *e)
+{
+	const struct args *a = &s->args;
+	uint64_t size;
+
+	s->img =
+	    a->image_opts ? open_options(a, e) : img_open(a->file, &a->open, e);
+	if (!s->img) {
+		say_once(a->file, e);
+		err_prefix(e, "Failed to blk_new_open '%s': ", a->file);
+		return -1;
+	}
+	if (img_probed_raw(s->img))
+		warn_probed_raw(a->file);
+	size = img_size(s->img);
+	if (a->offset > size)
+		return err_usage(e,
+		    "Offset (%llu) cannot be greater than size of the "
+		    "containing file (%llu)",
+		    (unsigned long long)a->offset, (unsigned long long)size);
+	s->export = (struct export){
+	    .name = a->name,
+	    .description = a->description,
+	    .img = s->img,
+	    .start = a->offset,
+	    .size = size - a->offset,
+	    .multi_conn = a->shared != 1,
+	};
+	s->exports = (struct exports){.item = &s->export, .n = 1};
+	return 0;
+}
+
+/* A private socket for --run, where the user gave no address. */
+static int listen_private(struct server *s, int backlog, struct err *e)
+{
+	char path[sizeof "/tmp/imgd.XXXXXX/socket"];
+
+	s->run_dir = strdup("/tmp/imgd.XXXXXX");
+	if (!s->run_dir)
+		return err_nomem(e);
+	if (!mkdtemp(s->run_dir)) {
+		free(take(s->run_dir));
+		return err_sys(e, errno, "Failed to make a folder in /tmp");
+	}
+	snprintf(path, sizeof path, "%s/socket", s->run_dir);
+	return listen_unix(&s->listeners, path, backlog, e);
+}
+
+static int open_listeners(struct server *s, struct err *e)
+{
+	const struct args *a = &s->args;
+	int backlog = SOMAXCONN, rc = listen_inherited(&s->listeners, e);
+
+	if (rc < 0)
+		return -1;
+	if (rc && (a->socket || a->host || a->port))
+		return err_usage(e, "-k, -p and -b cannot be used with socket "
+				    "activation");
+	if (rc)
+		return 0;
+	if (!a->persistent && a->shared && a->shared < SOMAXCONN)
+		backlog = (int)a->shared;
+	if (a->socket)
+		return listen_unix(&s->listeners, a->socket, backlog, e);
+	if (a->run && !a->host && !a->port)
+		return listen_private(s, backlog, e);
+	return listen_tcp(&s->listeners, a->host ? a->host : "0.0.0.0",
+	    a->port ? a->port : NBD_PORT, backlog, e);
+}
+
+static int start_command(struct server *s, struct err *e)
+{
+	CLEANUP_FREE char *uri = listen_uri(&s->listeners, s->args.name);
+	struct run_env env = {
+	    .uri = uri,
+	    .unixsocket = s->listeners.unix_path,
+	    .port = s->listeners.port,
+	    .exportname = s->args.name,
+	};
+
+	if (!s->args.run)
+		return 0;
+	s->run_pid = daemon_run(s->args.run, &env, e);
+	return s->run_pid < 0 ? -1 : 0;
+}
+
+static int start(struct server *s, struct err *e)
+{
+	const struct args *a = &s->args;
+
+	if ((a->fork && daemon_fork(e)) || open_signals(s, e) ||
+	    open_image(s, e) || open_listeners(s, e))
+		return -1;
+	s->sched = sched_new(WORKERS_MAX, e);
+	if (!s->sched)
+		return -1;
+	s->shared = (struct conn_shared){
+	    .exports = &s->exports,
+	    .sched = s->sched,
+	    .handshake_ms = a->handshake_limit > UINT_MAX / 1000
+				? UINT_MAX
+				: a->handshake_limit * 1000,
+	};
+	s->clients = clients_new(&s->shared, e);
+	if (!s->clients)
+		return -1;
+	if (a->pid_file && daemon_write_pid(a->pid_file, &s->pid_path, e))
+		return -1;
+	return daemon_ready(!a->verbose, e) || start_command(s, e) ? -1 : 0;
+}
+
+/* ---- service ----------------------------------------------------------- */
+
+static void reap_command(struct server *s)
+{
+	int status;
+
+	if (!s->run_pid || waitpid(s->run_pid, &status, WNOHANG) != s->run_pid)
+		return;
+	s->run_pid = 0;
+	s->exit_code =
+	    WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	s->over = true;
+}
+
+static void on_signal(struct server *s)
+{
+	struct signalfd_siginfo si;
+
+	if (read(s->signal_fd, &si, sizeof si) != sizeof si)
+		return;
+	if (si.ssi_signo == SIGCHLD)
+		reap_command(s);
+	else
+		s->over = true;
+}
+
+static void on_client(struct server *s, int fd)
+{
+	struct err e = ERR_INIT;
+	int client = listen_accept(fd, &e);
+
+	if (client >= 0) {
+		if (clients_add(s->clients, client, &e))
+			log_err(&e);
+	} else if (e.errnum != EAGAIN) {
+		log_err(&e);
+		/* It stays readable, and may get better: no busy loop. */
+		poll(NULL, 0, 100);
+	}
+}
+
+static void on_leave(struct server *s)
+{
+	bool negotiated = clients_reap(s->clients);
+
+	if (negotiated && !clients_n(s->clients) && !s->args.persistent)
+		s->over = true;
+}
+
+static void serve(struct server *s)
+{
+	struct pollfd p[2 + LISTEN_MAX] = {
+	    {.fd = s->signal_fd, .events = POLLIN},
+	    {.fd = clients_event_fd(s->clients), .events = POLLIN},
+	};
+	const struct listeners *l = &s->listeners;
+
+	for (unsigned i = 0; i < l->n; i++)
+		p[2 + i] = (struct pollfd){.fd = l->fd[i], .events = POLLIN};
+	while (!s->over) {
+		unsigned n = clients_n(s->clients);
+		bool room = !s->args.shared || n < s->args.shared;
+
+		if (poll(p, room ? 2 + l->n : 2, -1) <= 0)
+			continue;
+		if (p[0].revents)
+			on_signal(s);
+		if (p[1].revents)
+			on_leave(s);
+		for (unsigned i = 0; room && i < l->n && !s->over; i++) {
+			if (p[2 + i].revents)
+				on_client(s, l->fd[i]);
+			room = !s->args.shared ||
+			       clients_n(s->clients) < s->args.shared;
+		}
+	}
+}
+
+/* ---- end --------------------------------------------------------------- */
+
+static int stop(struct server *s, struct err *e)
+{
+	int rc = 0;
+
+	listen_close(&s->listeners);
+	if (s->run_dir)
+		rmdir(s->run_dir);
+	free(take(s->run_dir));
+	if (s->run_pid > 0)
+		kill(s->run_pid, SIGTERM);
+	if (s->clients)
+		clients_stop(s->clients);
+	clients_free(take(s->clients));
+	sched_free(take(s->sched));
+	if (s->img)
+		rc = img_close(take(s->img), e);
+	daemon_remove_pid(take(s->pid_path));
+	if (s->signal_fd >= 0)
+		close(s->signal_fd);
+	return rc;
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+
+	return slash ? slash + 1 : path ? path : "imgd";
+}
+
+int main(int argc, char **argv)
+{
+	struct server s = {.signal_fd = -1};
+	struct err e = ERR_INIT;
+
+	log_init(base_name(argv[0]));
+	switch (args_parse(&s.args, argc, argv)) {
+	case ARGS_EXIT_OK:
+		return EXIT_SUCCESS;
+	case ARGS_EXIT_FAILURE:
+		return EXIT_FAILURE;
+	case ARGS_RUN:
+		break;
+	}
+	log_verbose(s.args.verbose);
+	if (!start(&s, &e))
+		serve(&s);
+	stop(&s, &e);
+	if (!err_is_set(&e))
+		return s.exit_code;
+	log_err(&e);
+	return EXIT_FAILURE;
+}
