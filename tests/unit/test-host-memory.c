@@ -145,8 +145,7 @@ static void many_pages(void **state)
 
 struct race {
 	struct hostfile *f;
-	_Atomic bool stop;
-	bool torn;
+	_Atomic bool stop, torn;
 };
 
 /* Sectors are seen whole: all their bytes are of one write. */
@@ -160,7 +159,8 @@ static void *reader(void *arg)
 		if (host_pread(race->f, buf, sizeof buf, PAGE_LEN, &e))
 			race->torn = true;
 		for (unsigned i = 1; i < sizeof buf; i++)
-			race->torn = race->torn || buf[i] != buf[0];
+			if (buf[i] != buf[0])
+				race->torn = true;
 	}
 	return NULL;
 }

@@ -114,6 +114,48 @@ static void growth(void **state)
 	takes_none();
 }
 
+static void add_whole(uint64_t host, uint64_t len, bool punch)
+{
+	struct retired r = {
+	    .host = host, .len = len, .punch = punch, .whole = true};
+	struct err e = ERR_INIT;
+
+	r.tag = pin_now(&pin);
+	assert_ok(quarantine_add(&q, &r, &e), &e);
+}
+
+/* Whole clusters become one range, unless that would change when or how. */
+static void neighbours(void **state)
+{
+	struct retired r;
+
+	(void)state;
+	add_whole(0, 512, false);
+	add_whole(512, 512, false);
+	assert_int_equal(quarantine_n(&q), 1);
+	add_whole(1024, 512, true); /* punched */
+	add_whole(2048, 512, true); /* not a neighbour */
+	assert_int_equal(quarantine_n(&q), 3);
+	commit();
+	add_whole(2560, 512, true); /* not of that commit */
+	assert_int_equal(quarantine_n(&q), 4);
+	assert_true(pin_passed(&pin, pin_now(&pin)));
+	add_whole(3072, 512, true); /* seen by others */
+	assert_int_equal(quarantine_n(&q), 5);
+	add(3584); /* not whole */
+	assert_int_equal(quarantine_n(&q), 6);
+	assert_true(quarantine_in_order(&q));
+
+	assert_true(quarantine_take(&q, &pin, &r));
+	assert_int_equal(r.host, 0);
+	assert_int_equal(r.len, 1024);
+	assert_true(quarantine_take(&q, &pin, &r));
+	assert_true(quarantine_take(&q, &pin, &r));
+	takes_none();
+	assert_int_equal(quarantine_n(&q), 3);
+	assert_true(quarantine_in_order(&q));
+}
+
 /* ---- threads ----------------------------------------------------------- */
 
 #define ADD_N 3000u
@@ -177,6 +219,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(commits, setup, teardown),
 	    cmocka_unit_test_setup_teardown(requests, setup, teardown),
 	    cmocka_unit_test_setup_teardown(growth, setup, teardown),
+	    cmocka_unit_test_setup_teardown(neighbours, setup, teardown),
 	    cmocka_unit_test_setup_teardown(threads, setup, teardown),
 	};
 
