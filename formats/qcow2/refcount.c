@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "qcow2.h"
+#include "refbits.h"
 
 /* ---- one count ----------------------------------------------------------- */
 
@@ -17,56 +18,6 @@ static uint64_t count_max(const struct qcow2 *q)
 	unsigned bits = 1u << q->h.refcount_order;
 
 	return bits == 64 ? UINT64_MAX : (1ull << bits) - 1;
-}
-
-static uint64_t count_get(unsigned order, const uint8_t *p, uint64_t ix)
-{
-	switch (order) {
-	case 0:
-	case 1:
-	case 2: {
-		unsigned bits = 1u << order, per_byte = 8 / bits;
-
-		return p[ix / per_byte] >> ix % per_byte * bits &
-		       ((1u << bits) - 1);
-	}
-	case 3:
-		return p[ix];
-	case 4:
-		return be16(p + 2 * ix);
-	case 5:
-		return be32(p + 4 * ix);
-	default:
-		return be64(p + 8 * ix);
-	}
-}
-
-static void count_set(unsigned order, uint8_t *p, uint64_t ix, uint64_t v)
-{
-	switch (order) {
-	case 0:
-	case 1:
-	case 2: {
-		unsigned bits = 1u << order, per_byte = 8 / bits;
-		unsigned shift = ix % per_byte * bits;
-		uint8_t mask = ((1u << bits) - 1) << shift;
-		uint8_t *b = p + ix / per_byte;
-
-		*b = (*b & ~mask) | (uint8_t)(v << shift);
-		break;
-	}
-	case 3:
-		p[ix] = v;
-		break;
-	case 4:
-		put_be16(p + 2 * ix, v);
-		break;
-	case 5:
-		put_be32(p + 4 * ix, v);
-		break;
-	default:
-		put_be64(p + 8 * ix, v);
-	}
 }
 
 /* Where the count of a cluster is. */
@@ -105,7 +56,7 @@ int qcow2_refcount_get(
 	if (find_count(img, cl, &p, e))
 		return -1;
 	if (p.slice)
-		*out = count_get(q->h.refcount_order, p.slice->data, p.ix);
+		*out = refbits_get(p.slice->data, q->h.refcount_order, p.ix);
 	tables_put(q->tables, p.slice);
 	return 0;
 }
@@ -139,12 +90,12 @@ static int add_in_slice(struct image *img, struct place *p, uint64_t cl,
 	if (tables_change(q->tables, p->slice, e))
 		return -1;
 	for (uint64_t i = 0; i < n; i++) {
-		uint64_t v = count_get(order, p->slice->data, p->ix + i);
+		uint64_t v = refbits_get(p->slice->data, order, p->ix + i);
 
 		if (delta > 0 ? v == count_max(q) : !v)
 			return bad_count(img, cl + i, v, e);
 		v += delta;
-		count_set(order, p->slice->data, p->ix + i, v);
+		refbits_put(p->slice->data, order, p->ix + i, v);
 		if (!v)
 			now_free(q, cl + i);
 	}
@@ -200,8 +151,9 @@ static int free_run(
 		if (find_count(img, cl + *run, &p, e))
 			return -1;
 		n = min_u64(want - *run, p.left);
-		while (p.slice && i < n &&
-		       !count_get(q->h.refcount_order, p.slice->data, p.ix + i))
+		while (
+		    p.slice && i < n &&
+		    !refbits_get(p.slice->data, q->h.refcount_order, p.ix + i))
 			i++;
 		more = !p.slice || i == n;
 		*run += p.slice ? i : n;
@@ -221,8 +173,9 @@ static int next_free(struct image *img, uint64_t *cl, struct err *e)
 
 		if (find_count(img, *cl, &p, e))
 			return -1;
-		while (p.slice && i < p.left &&
-		       count_get(q->h.refcount_order, p.slice->data, p.ix + i))
+		while (
+		    p.slice && i < p.left &&
+		    refbits_get(p.slice->data, q->h.refcount_order, p.ix + i))
 			i++;
 		tables_put(q->tables, p.slice);
 		*cl += i;
