@@ -332,7 +332,8 @@ struct img_copy {
 	uint64_t rate;	     /* bytes a second, 0 = no limit                 */
 	int level;	     /* of compression; 0 default                    */
 	struct img_progress progress;
-	void (*warn)(void *arg, const char *line); /* --salvage */
+	/* --salvage; called from any thread */
+	void (*warn)(void *arg, const char *line);
 	void *warn_arg;
 };
 /*

@@ -10,7 +10,7 @@
 #include "map.h"
 #include "request.h"
 
-static int layer_map(struct image *layer, uint64_t guest, uint64_t len,
+int layer_map(struct image *layer, uint64_t guest, uint64_t len,
     struct extent *x, struct err *e)
 {
 	int rc;

@@ -14,6 +14,9 @@ struct chain_extent {
 				than the one above it                        */
 };
 
+/* One layer alone. */
+int layer_map(struct image *layer, uint64_t guest, uint64_t len,
+    struct extent *x, struct err *e);
 /*
  * Ask layer by layer until one has something.  At most `len` bytes.
  * Inside a request (gate entered, epoch pinned) or as the only user.

@@ -198,14 +198,11 @@ static int damaged_owner(
 static int map_own(struct image *img, uint64_t guest, uint64_t len,
     struct extent *x, struct err *e)
 {
-	int rc;
-
-	rwlock_shared(&img->meta);
-	rc = drv_map(img, guest, len, x, e);
-	rwlock_shared_end(&img->meta);
-	if (!rc && (x->flags & EXT_F_META)) /* I4 */
+	if (layer_map(img, guest, len, x, e))
+		return -1;
+	if (x->flags & EXT_F_META) /* I4 */
 		return damaged_owner(img, x, e);
-	return rc;
+	return 0;
 }
 
 int write_range(

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The plan of a copy: walks the block status of the sources and cuts it into
+ * runs, in order, without reading data.
+ *
+ * Runs end at multiples of the target's unit, so that a unit is written by one
+ * run and whole: a unit that the source has in part is read whole, through
+ * the source's own chain.  Only the ends of the job and of each source may
+ * lie inside a unit.  Runs of zeroes may be long; data is cut to chunks.
+ */
+#include <errno.h>
+#include <limits.h>
+
+#include "copy.h"
+#include "samefile.h"
+
+#define MAP_LEN	   GiB	       /* bytes of block status asked for at once */
+#define RAW_GRAIN  4096u       /* of targets without units */
+#define ABSORB_LEN (64u * KiB) /* shorter holes are read with the data */
+
+/*
+ * The layer of the source that the target is based on; what it and those below
+ * it have is in the target already.  Where the target's backing file is none
+ * of them, the first one below the top.  A source without layers hides
+ * nothing.
+ */
+static unsigned find_shared(const struct img_copy *job)
+{
+	const struct image *src = job->src[0], *base = job->dst->backing;
+	unsigned depth = 0;
+
+	if (!job->backing)
+		return UINT_MAX;
+	for (const struct image *l = src; base && l; l = l->backing, depth++)
+		if (same_file(l->file, base->file))
+			return depth;
+	return src->backing ? 1 : UINT_MAX;
+}
+
+/* Does the target read as zeroes where the job goes? */
+static int find_zero(struct copy_plan *p, struct err *e)
+{
+	const struct img_copy *job = p->job;
+	struct img_extent x;
+
+	p->target_zero = job->flags & IMG_COPY_TARGET_ZERO;
+	if (p->target_zero || job->backing || !p->total)
+		return 0;
+	if (img_map(job->dst, job->dst_off, p->total, &x, e))
+		return -1;
+	p->target_zero = x.zero && x.len == p->total;
+	return 0;
+}
+
+static int add_sizes(const struct img_copy *job, uint64_t *sum, struct err *e)
+{
+	*sum = 0;
+	for (size_t i = 0; i < job->src_n; i++)
+		if (!add_ok(*sum, img_size(job->src[i]), sum))
+			return err_usage(
+			    e, "the inputs together are larger than 2^64");
+	return 0;
+}
+
+int copy_plan_init(
+    struct copy_plan *p, const struct img_copy *job, struct err *e)
+{
+	uint64_t sum, size = img_size(job->dst);
+
+	*p = (struct copy_plan){.job = job, .src_off = job->src_off};
+	if (add_sizes(job, &sum, e))
+		return -1;
+	if (job->src_off > sum)
+		return err_usage(e,
+		    "%llu bytes to skip, but the input has %llu",
+		    (unsigned long long)job->src_off, (unsigned long long)sum);
+	p->total = min_u64(job->len, sum - job->src_off);
+	if (!range_ok(job->dst_off, p->total, size))
+		return err_usage(e,
+		    "output file is smaller than input file: %llu bytes at "
+		    "%llu, but %s has %llu",
+		    (unsigned long long)p->total,
+		    (unsigned long long)job->dst_off, img_name(job->dst),
+		    (unsigned long long)size);
+	p->grain = job->dst->unit > 1 ? job->dst->unit : RAW_GRAIN;
+	p->chunk = job->flags & IMG_COPY_PACK ? job->dst->unit : COPY_CHUNK;
+	p->shared_depth = find_shared(job);
+	return find_zero(p, e);
+}
+
+/* ---- the status of the source at the current position ------------------ */
+
+static uint64_t src_left(const struct copy_plan *p)
+{
+	return min_u64(
+	    img_size(p->job->src[p->src_ix]) - p->src_off, p->total - p->pos);
+}
+
+static void next_src(struct copy_plan *p)
+{
+	while (p->src_off >= img_size(p->job->src[p->src_ix])) {
+		p->src_off -= img_size(p->job->src[p->src_ix]);
+		p->src_ix++;
+	}
+}
+
+static enum copy_kind kind_of(const struct copy_plan *p)
+{
+	const struct img_extent *x = &p->x;
+	bool hidden = x->depth >= p->shared_depth ||
+		      (!x->present && p->shared_depth != UINT_MAX);
+
+	if (hidden)
+		return COPY_SKIP;
+	if (!x->zero || !p->job->sparse_len)
+		return COPY_DATA;
+	return p->target_zero ? COPY_SKIP : COPY_ZERO;
+}
+
+/* To salvage is to read what the map cannot tell about. */
+static int map_failed(struct copy_plan *p, struct err *e)
+{
+	const struct img_copy *job = p->job;
+
+	err_prefix(e, "error while reading block status at offset %llu: ",
+	    (unsigned long long)p->src_off);
+	if (!(job->flags & IMG_COPY_SALVAGE))
+		return -1;
+	if (job->warn)
+		job->warn(job->warn_arg, e->msg);
+	err_clear(e);
+	p->x = (struct img_extent){.start = p->src_off,
+	    .len = min_u64(src_left(p), p->grain),
+	    .present = true,
+	    .data = true};
+	return 0;
+}
+
+/* Make p->x say what is at the current position. */
+static int look(struct copy_plan *p, struct err *e)
+{
+	if (p->x.len)
+		return 0;
+	next_src(p);
+	if (!img_map(p->job->src[p->src_ix], p->src_off,
+		min_u64(src_left(p), MAP_LEN), &p->x, e))
+		return 0;
+	return map_failed(p, e);
+}
+
+/* ---- runs --------------------------------------------------------------- */
+
+/* Bytes from the current position to the end of the unit there; 0 at one. */
+static uint64_t to_unit_end(const struct copy_plan *p)
+{
+	return -(p->job->dst_off + p->pos) & (p->grain - 1);
+}
+
+static void move_on(struct copy_plan *p, struct copy_run *run, uint64_t n)
+{
+	run->len += n;
+	p->pos += n;
+	p->src_off += n;
+	p->x.len -= n;
+}
+
+/* Data up to `limit` bytes of the run, with holes that are too short. */
+static int extend_data(
+    struct copy_plan *p, struct copy_run *run, uint64_t limit, struct err *e)
+{
+	uint64_t absorb = p->job->backing ? 0 : ABSORB_LEN;
+
+	while (run->len < limit) {
+		uint64_t n;
+
+		if (look(p, e))
+			return -1;
+		n = min_u64(p->x.len, limit - run->len);
+		if (kind_of(p) != COPY_DATA && p->x.len >= absorb)
+			n = min_u64(n, to_unit_end(p));
+		if (!n)
+			return 0;
+		move_on(p, run, n);
+	}
+	return 0;
+}
+
+/* Bytes of the current extent that are whole units, or all that is left. */
+static uint64_t whole_units(const struct copy_plan *p, uint64_t left)
+{
+	uint64_t end = p->job->dst_off + p->pos + p->x.len;
+	uint64_t rest = end & (p->grain - 1);
+
+	if (p->x.len == left)
+		return left;
+	return p->x.len > rest ? p->x.len - rest : 0;
+}
+
+int copy_plan_next(struct copy_plan *p, struct copy_run *run, struct err *e)
+{
+	uint64_t left, limit;
+
+	if (p->pos == p->total)
+		return 0;
+	if (look(p, e))
+		return -1;
+	left = src_left(p);
+	*run = (struct copy_run){
+	    .kind = kind_of(p),
+	    .pos = p->pos,
+	    .src = p->job->src[p->src_ix],
+	    .src_off = p->src_off,
+	};
+	if (run->kind != COPY_DATA && whole_units(p, left)) {
+		move_on(p, run, whole_units(p, left));
+		return 1;
+	}
+	run->kind = COPY_DATA; /* perhaps in part only */
+	limit = to_unit_end(p);
+	if (!limit)
+		limit = p->chunk - (p->job->dst_off + p->pos) % p->chunk;
+	limit = min_u64(limit, left);
+	move_on(p, run, min_u64(p->x.len, limit));
+	return extend_data(p, run, limit, e) ? -1 : 1;
+}
