@@ -5,6 +5,7 @@
  * those processes that we may look at.  A help for a message, no more:
  * whatever cannot be read is passed over.
  */
+#include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -84,12 +85,22 @@ static bool next_number(DIR *d, unsigned *number)
 	return false;
 }
 
-/* Has the process a file like f open, with such a lock, and is not us? */
+/* Without asking a file server, which may be down: it may be any file. */
+static bool same_file(int fds, const char *fd, const struct statx *want)
+{
+	struct statx st;
+
+	return !statx(fds, fd, AT_STATX_DONT_SYNC, STATX_INO, &st) &&
+	       st.stx_ino == want->stx_ino &&
+	       st.stx_dev_major == want->stx_dev_major &&
+	       st.stx_dev_minor == want->stx_dev_minor;
+}
+
+/* Has the process opened the same file as f, with such a lock?  f is not it. */
 static bool pid_has_lock(int proc, unsigned pid, struct hostfile *f,
-    const struct stat *want, uint64_t byte)
+    const struct statx *want, uint64_t byte)
 {
 	CLEANUP(dir) DIR *fds = NULL;
-	struct stat st;
 	char path[64];
 	unsigned fd;
 
@@ -99,8 +110,7 @@ static bool pid_has_lock(int proc, unsigned pid, struct hostfile *f,
 		if (pid == (unsigned)getpid() && fd == (unsigned)f->fd)
 			continue;
 		snprintf(path, sizeof path, "%u", fd);
-		if (!fstatat(dirfd(fds), path, &st, 0) &&
-		    st.st_dev == want->st_dev && st.st_ino == want->st_ino &&
+		if (same_file(dirfd(fds), path, want) &&
 		    fd_has_lock(proc, pid, fd, byte))
 			return true;
 	}
@@ -119,17 +129,20 @@ static void describe(int proc, unsigned pid, char *text, size_t len)
 	if (n > 0)
 		name[n] = 0;
 	name[strcspn(name, "\n")] = 0;
+	for (char *c = name; *c; c++) /* a process chooses its name */
+		if (!isprint((unsigned char)*c))
+			*c = '?';
 	snprintf(text, len, "process %u (%s)", pid, name);
 }
 
 void holder_find(struct hostfile *f, uint64_t byte, char *text, size_t len)
 {
 	CLEANUP(dir) DIR *proc = open_dir(AT_FDCWD, "/proc");
-	struct stat want;
+	struct statx want;
 	unsigned pid;
 
 	*text = 0;
-	if (!proc || fstat(f->fd, &want))
+	if (!proc || statx(f->fd, "", AT_EMPTY_PATH, STATX_INO, &want))
 		return;
 	while (next_number(proc, &pid)) {
 		if (pid_has_lock(dirfd(proc), pid, f, &want, byte)) {

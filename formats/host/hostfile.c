@@ -18,7 +18,7 @@
 #define ZERO_BUF_LEN 65536u
 #define ZERO_BUF_N   16
 
-/* The alignment is that of any storage. */
+/* Aligned, so that O_DIRECT takes it as it is. */
 static const uint8_t zero_buf[ZERO_BUF_LEN] __attribute__((aligned(4096)));
 
 struct hostfile *host_new(

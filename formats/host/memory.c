@@ -271,6 +271,9 @@ struct hostfile *host_open_memory(
 	}
 	rwlock_init(&m->lock);
 	f->priv = m;
-	atomic_store(&f->size, min_u64(size, INT64_MAX));
+	if (host_truncate(f, size, e)) {
+		host_put(f);
+		return NULL;
+	}
 	return f;
 }

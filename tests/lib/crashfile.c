@@ -311,7 +311,8 @@ static int apply_torn(
 	return 0;
 }
 
-/* An order of the journal in which no entry passes a change of the size. */
+/* An order of the journal in which no entry moves across a change of the size.
+ */
 static void shuffle(const struct crashfile *c, size_t *order, struct rng *r)
     REQUIRES(&c->lock)
 {

@@ -8,8 +8,9 @@
  * failure right now: some changes of the journal, others lost, some of them
  * torn, where every sector of 512 bytes is old or new.
  *
- * What the model allows: changes reach the disk in any order and combination;
- * only changes of the size keep their order among all others.
+ * What the model allows: changes reach the disk in any order and combination.
+ * But of the changes of the size only the last ones can be lost, and no other
+ * change moves across one.
  *
  * Threads: all functions, any thread.
  */

@@ -191,6 +191,16 @@ static void readers(void **state)
 	host_put(race.f);
 }
 
+static void too_large(void **state)
+{
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_null(host_open_memory("m", 1ull << 63, &e));
+	assert_string_equal(e.msg, "m: could not resize to "
+				   "9223372036854775808 bytes: File too large");
+}
+
 static void references(void **state)
 {
 	struct hostfile *f = new_file(0), *again = host_ref(f);
@@ -212,6 +222,7 @@ int main(void)
 	    cmocka_unit_test(inside_a_page),
 	    cmocka_unit_test(many_pages),
 	    cmocka_unit_test(readers),
+	    cmocka_unit_test(too_large),
 	    cmocka_unit_test(references),
 	};
 

@@ -268,9 +268,9 @@ static void *write_records(void *arg)
 	for (unsigned i = 0; i < RECORD_N; i++) {
 		uint64_t off = record_off(w, i);
 
-		if (host_pwrite(w->f, buf, w->record_len, off, &e) ||
-		    host_size(w->f) < off + w->record_len ||
-		    host_grow(w->f, off, &e))
+		if (host_grow(w->f, off, &e) ||
+		    host_pwrite(w->f, buf, w->record_len, off, &e) ||
+		    host_size(w->f) < off + w->record_len)
 			w->failed = true;
 	}
 	return NULL;

@@ -68,7 +68,8 @@ static void queue(struct waiter *w)
 	bool in = false;
 
 	assert_int_equal(pthread_create(&w->thread, NULL, take_turn, w), 0);
-	while (!in) {
+	for (unsigned i = 0; !in; i++) {
+		assert_true(i < 5000);
 		usleep(1000);
 		mutex_lock(&locks.lock);
 		in = locks.tail == &w->range;
