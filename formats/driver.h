@@ -171,6 +171,10 @@ struct driver {
 struct snapshot_ops {
 	int (*list)(struct image *img, struct img_snapshot **list, size_t *n,
 	    struct err *e);
+	/* The gate is closed, everything is committed. */
+	int (*create)(struct image *img, const char *name, struct err *e);
+	int (*apply)(struct image *img, const char *which, struct err *e);
+	int (*delete)(struct image *img, const char *which, struct err *e);
 };
 
 enum image_state {

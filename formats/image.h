@@ -139,6 +139,12 @@ struct img_snapshot {
 int img_snapshots(
     struct image *img, struct img_snapshot **list, size_t *n, struct err *e);
 void img_snapshots_free(struct img_snapshot *list, size_t n);
+/* Take one of the disk as it is; names need not be unique, 255 bytes count. */
+int img_snapshot_create(struct image *img, const char *name, struct err *e);
+/* The disk becomes what it was, its size too; ID goes before name. */
+int img_snapshot_apply(struct image *img, const char *which, struct err *e);
+/* Name goes before ID. */
+int img_snapshot_delete(struct image *img, const char *which, struct err *e);
 
 /* ---- data ------------------------------------------------------------- */
 

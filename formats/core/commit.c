@@ -149,14 +149,16 @@ int request_commit(struct image *img, struct err *e)
 	return rc;
 }
 
+bool image_commit_due(struct image *img)
+{
+	return img->tables &&
+	       (tables_dirty_len(img->tables) >= DIRTY_LEN_MAX ||
+		   quarantine_n(&img->quarantine) >= RETIRED_MAX);
+}
+
 int image_commit_if_due(struct image *img, struct err *e)
 {
-	if (!img->tables)
-		return 0;
-	if (tables_dirty_len(img->tables) < DIRTY_LEN_MAX &&
-	    quarantine_n(&img->quarantine) < RETIRED_MAX)
-		return 0;
-	return request_commit(img, e);
+	return image_commit_due(img) ? request_commit(img, e) : 0;
 }
 
 int img_flush(struct image *img, struct err *e)

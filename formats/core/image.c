@@ -196,24 +196,6 @@ void img_info_clear(struct img_info *i)
 	i->specific = NULL;
 }
 
-int img_snapshots(
-    struct image *img, struct img_snapshot **list, size_t *n, struct err *e)
-{
-	*list = NULL;
-	*n = 0;
-	return img->drv->snapshots ? img->drv->snapshots->list(img, list, n, e)
-				   : 0;
-}
-
-void img_snapshots_free(struct img_snapshot *list, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		free(list[i].id);
-		free(list[i].name);
-	}
-	free(list);
-}
-
 static const struct {
 	const char *text;
 	enum img_cache mode;

@@ -26,6 +26,8 @@ int image_commit(struct image *img, struct err *e);
 /* The same for a request: through the gate, but without a pin, which would
  * keep retired space from going. */
 int request_commit(struct image *img, struct err *e);
+/* Is so much dirty or in quarantine that memory would grow? */
+bool image_commit_due(struct image *img);
 /* Commit if so much is dirty or in quarantine that memory would grow. */
 int image_commit_if_due(struct image *img, struct err *e);
 

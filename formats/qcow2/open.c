@@ -152,6 +152,23 @@ static int own_refblocks(struct image *img, struct err *e)
 	return 0;
 }
 
+/* The snapshot table and the L1 tables of the snapshots. */
+static int own_snapshots(struct image *img, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	struct qcow2_snapshot_table t;
+	int rc;
+
+	if (qcow2_snapshots_read(img, &t, e))
+		return -1;
+	rc = own(img, "snapshot table", q->h.snapshot_host, t.len, e);
+	for (size_t i = 0; i < t.n && !rc; i++)
+		rc = own(img, "L1 table of a snapshot", t.item[i].l1_host,
+		    8ull * t.item[i].l1_n, e);
+	qcow2_snapshots_clear(&t);
+	return rc;
+}
+
 static int own_everything(struct image *img, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
@@ -161,7 +178,8 @@ static int own_everything(struct image *img, struct err *e)
 	    own(img, "L1 table", h->l1_host, 8ull * h->l1_n, e) ||
 	    own(img, "refcount table", h->reftable_host,
 		(uint64_t)h->reftable_cl * q->cluster_len, e) ||
-	    own_refblocks(img, e) || own_l2_tables(img, e))
+	    own_refblocks(img, e) || own_l2_tables(img, e) ||
+	    own_snapshots(img, e))
 		return -1;
 	return 0;
 }

@@ -230,6 +230,7 @@ int qcow2_reftable_grow(struct image *img, uint64_t ix, struct err *e);
 /* refcount.c: meta exclusive unless it says so */
 int qcow2_refcount_get(
     struct image *img, uint64_t cl, uint64_t *out, struct err *e);
+/* delta 1, -1, or 0: could it be raised?  Nothing changes then. */
 int qcow2_refcount_add(
     struct image *img, uint64_t cl, uint64_t n, int delta, struct err *e);
 /* Can the cluster be referenced once more? */
@@ -247,6 +248,8 @@ int qcow2_reserve(struct image *img, uint64_t guest, uint64_t len,
 int qcow2_publish(
     struct image *img, const struct reservation *r, struct err *e);
 void qcow2_abandon(struct image *img, const struct reservation *r);
+int qcow2_l1_set(
+    struct image *img, uint64_t l1_ix, uint64_t entry, struct err *e);
 /* Give the active L1 entry of `guest` an L2 table of its own.  meta excl. */
 int qcow2_own_l2(struct image *img, uint64_t guest, struct err *e);
 void qcow2_entry_put(const struct qcow2 *q, struct table *slice, uint32_t ix,
@@ -267,6 +270,8 @@ struct qcow2_snapshot {
 	uint64_t l1_host; /* not checked, see qcow2_snapshot_l1_check() */
 	uint32_t l1_n;
 	uint32_t extra_len;
+	uint64_t at;  /* where the entry is in the table, bytes */
+	uint32_t len; /* of the entry without padding */
 	struct img_snapshot vm;
 };
 struct qcow2_snapshot_table {
@@ -283,6 +288,24 @@ int qcow2_snapshot_l1_check(struct image *img, const struct qcow2_snapshot *s,
 extern const struct snapshot_ops qcow2_snapshots;
 /* Point the image at an internal snapshot (read-only). */
 int qcow2_snapshot_select(struct image *img, const char *which, struct err *e);
+
+int qcow2_snapshot_list(
+    struct image *img, struct img_snapshot **out, size_t *n, struct err *e);
+/* By `snapshot.id=I,snapshot.name=N`, else an ID, else a name. */
+const struct qcow2_snapshot *qcow2_snapshot_find(
+    const struct qcow2_snapshot_table *t, const char *which, struct err *e);
+
+/* tree.c: the gate is closed */
+/*
+ * Everything that an L1 table (as in the file) refers to, its L2 tables too,
+ * gains (1) or loses (-1) an owner; 0: could it gain one?
+ */
+int qcow2_tree_count(struct image *img, const uint8_t *l1, uint32_t l1_n,
+    int delta, struct err *e);
+/* The copied flags of the active tree become what the counts say. */
+int qcow2_tree_fix_copied(struct image *img, struct err *e);
+/* The active L1 table as in the file; free() it. */
+uint8_t *qcow2_l1_copy(const struct qcow2 *q, struct err *e);
 
 /* bitmap.c */
 #define QCOW2_BITMAP_IN_USE 0x1u

@@ -87,13 +87,15 @@ static int add_in_slice(struct image *img, struct place *p, uint64_t cl,
 
 	if (!p->slice)
 		return bad_count(img, cl, 0, e);
-	if (tables_change(q->tables, p->slice, e))
+	if (delta && tables_change(q->tables, p->slice, e))
 		return -1;
 	for (uint64_t i = 0; i < n; i++) {
 		uint64_t v = refbits_get(p->slice->data, order, p->ix + i);
 
-		if (delta > 0 ? v == count_max(q) : !v)
+		if (delta < 0 ? !v : v == count_max(q))
 			return bad_count(img, cl + i, v, e);
+		if (!delta)
+			continue;
 		v += delta;
 		refbits_put(p->slice->data, order, p->ix + i, v);
 		if (!v)

@@ -78,6 +78,7 @@ static int read_entry(struct hostfile *f, uint64_t table_host,
 	id_len = be16(fixed + AT_ID_LEN);
 	name_len = be16(fixed + AT_NAME_LEN);
 	len = s->extra_len + id_len + name_len;
+	s->len = (uint32_t)sizeof fixed + len;
 	*host += sizeof fixed;
 	if (*host + len - table_host > QCOW2_SNAPSHOTS_LEN_MAX)
 		return err_damaged(e, "the table must have at most %u bytes",
@@ -110,6 +111,7 @@ int qcow2_snapshots_read(
 		uint64_t at = host;
 
 		s->vm.disk_size = img->size;
+		s->at = at - h->snapshot_host;
 		if (!read_entry(img->file, h->snapshot_host, s, &host, e))
 			continue;
 		if (e->kind == ERR_DAMAGED)
@@ -134,7 +136,7 @@ void qcow2_snapshots_clear(struct qcow2_snapshot_table *t)
 	*t = (struct qcow2_snapshot_table){0};
 }
 
-static int list(
+int qcow2_snapshot_list(
     struct image *img, struct img_snapshot **out, size_t *n, struct err *e)
 {
 	struct qcow2_snapshot_table t;
@@ -152,8 +154,6 @@ static int list(
 	free(t.item);
 	return 0;
 }
-
-const struct snapshot_ops qcow2_snapshots = {.list = list};
 
 /* ---- choosing one ------------------------------------------------------ */
 
@@ -191,7 +191,7 @@ static const struct qcow2_snapshot *find_keys(
 }
 
 /* An ID goes before a name. */
-static const struct qcow2_snapshot *find_any(
+const struct qcow2_snapshot *qcow2_snapshot_find(
     const struct qcow2_snapshot_table *t, const char *which, struct err *e)
 {
 	const struct qcow2_snapshot *s;
@@ -264,7 +264,7 @@ int qcow2_snapshot_select(struct image *img, const char *which, struct err *e)
 		return err_usage(e, "a snapshot can only be read");
 	if (qcow2_snapshots_read(img, &t, e))
 		return -1;
-	s = find_any(&t, which, e);
+	s = qcow2_snapshot_find(&t, which, e);
 	rc = s ? use(img, s, e)
 	       : err_set(e, ERR_USAGE, ENOENT,
 		     "Failed to load snapshot: Can't find snapshot");

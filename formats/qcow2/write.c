@@ -22,7 +22,7 @@ static bool has_data_file(const struct qcow2 *q)
 /* ---- L2 tables ------------------------------------------------------------
  */
 
-static int l1_set(
+int qcow2_l1_set(
     struct image *img, uint64_t l1_ix, uint64_t entry, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
@@ -84,7 +84,7 @@ int qcow2_own_l2(struct image *img, uint64_t guest, struct err *e)
 	/* From here on a failure leaves a cluster without owner. */
 	if (clusterset_add(&q->meta, host >> q->h.cluster_bits, 1, e) ||
 	    fill_l2(img, host, old, e) ||
-	    l1_set(img, l1_ix, host | QCOW2_COPIED, e) ||
+	    qcow2_l1_set(img, l1_ix, host | QCOW2_COPIED, e) ||
 	    (old && retire_l2(img, old, e)))
 		return image_fail(img, e);
 	return 0;

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Internal snapshots: what all formats share.  A driver's operations run with
+ * the gate closed and everything committed.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "request.h"
+
+int img_snapshots(
+    struct image *img, struct img_snapshot **list, size_t *n, struct err *e)
+{
+	*list = NULL;
+	*n = 0;
+	return img->drv->snapshots ? img->drv->snapshots->list(img, list, n, e)
+				   : 0;
+}
+
+void img_snapshots_free(struct img_snapshot *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		free(list[i].id);
+		free(list[i].name);
+	}
+	free(list);
+}
+
+typedef int snapshot_op(struct image *img, const char *which, struct err *e);
+
+static int run(
+    struct image *img, snapshot_op *op, const char *which, struct err *e)
+{
+	int rc;
+
+	if (request_check_write(img, 0, 0, e))
+		return -1;
+	gate_close(&img->gate);
+	rc = image_commit(img, e);
+	if (!rc)
+		rc = op(img, which, e);
+	if (!rc)
+		rc = image_commit(img, e);
+	gate_open(&img->gate);
+	return rc;
+}
+
+static const struct snapshot_ops *ops_of(struct image *img, struct err *e)
+{
+	if (!img->drv->snapshots)
+		err_set(e, ERR_UNSUPPORTED, ENOTSUP,
+		    "%s images have no internal snapshots",
+		    img->drv->info.name);
+	return img->drv->snapshots;
+}
+
+int img_snapshot_create(struct image *img, const char *name, struct err *e)
+{
+	const struct snapshot_ops *ops = ops_of(img, e);
+
+	return ops ? run(img, ops->create, name, e) : -1;
+}
+
+int img_snapshot_apply(struct image *img, const char *which, struct err *e)
+{
+	const struct snapshot_ops *ops = ops_of(img, e);
+
+	return ops ? run(img, ops->apply, which, e) : -1;
+}
+
+int img_snapshot_delete(struct image *img, const char *which, struct err *e)
+{
+	const struct snapshot_ops *ops = ops_of(img, e);
+
+	return ops ? run(img, ops->delete, which, e) : -1;
+}
