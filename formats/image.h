@@ -214,7 +214,8 @@ int img_finish(struct image *img, struct img_request *rq, struct err *e);
 
 struct img_extent {
 	uint64_t start, len; /* guest bytes                                  */
-	unsigned depth;	     /* layer that answers: 0 is the top             */
+	unsigned depth;	     /* layer that answers: 0 is the top; when none
+				has it, the lowest that was asked            */
 	bool present;	     /* some layer of the chain has it               */
 	bool zero;	     /* reads as zeroes                              */
 	bool data;	     /* host bytes must be read                      */
@@ -266,7 +267,14 @@ const struct img_format *img_format_at(unsigned i);
 #define IMG_CREATE_UNCHECKED 0x1u
 int img_create(const char *name, const char *format, struct options *o,
     unsigned flags, struct err *e);
-/* The same on open, empty host storage; the reference stays the caller's. */
+/*
+ * The first step of img_create(), to be able to say what will be made: checks
+ * names and types of the options and looks at the backing file.  Sets `size`
+ * where the backing file gives it.
+ */
+int img_create_prepare(const char *name, const char *format, struct options *o,
+    unsigned flags, struct err *e);
+/* On open, empty host storage; the reference stays the caller's. */
 int img_create_host(
     struct hostfile *f, const char *format, struct options *o, struct err *e);
 

@@ -107,10 +107,8 @@ static void next_src(struct copy_plan *p)
 static enum copy_kind kind_of(const struct copy_plan *p)
 {
 	const struct img_extent *x = &p->x;
-	bool hidden = x->depth >= p->shared_depth ||
-		      (!x->present && p->shared_depth != UINT_MAX);
 
-	if (hidden)
+	if (x->depth >= p->shared_depth)
 		return COPY_SKIP;
 	if (!x->zero || !p->job->sparse_len)
 		return COPY_DATA;

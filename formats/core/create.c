@@ -4,8 +4,10 @@
  * touched, so a wrong one never costs an existing image.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "open.h"
 #include "registry.h"
@@ -24,6 +26,35 @@ static const struct driver *find_creator(const char *format, struct err *e)
 	else
 		return drv;
 	return NULL;
+}
+
+static bool same_file(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev &&
+	       x.st_ino == y.st_ino;
+}
+
+/* What is to be made must not destroy what it will be read through. */
+static int check_not_below(
+    const char *name, const struct image *backing, struct err *e)
+{
+	const char *path = open_plain_path(name, e);
+
+	if (!path)
+		return -1;
+	if (same_file(path, backing->file->name))
+		return err_usage(e,
+		    "Error: Trying to create an image with the same filename "
+		    "as the backing file");
+	for (backing = backing->backing; backing; backing = backing->backing)
+		if (same_file(path, backing->file->name))
+			return err_usage(e,
+			    "Error: Trying to create an image in place of '%s' "
+			    "in its backing chain",
+			    backing->file->name);
+	return 0;
 }
 
 /* Open the backing file to see that it is there, and for its size. */
@@ -49,7 +80,7 @@ static int look_at_backing(
 	}
 	if (need_size)
 		*size = img_size(img);
-	return 0;
+	return check_not_below(a->name, img, e);
 }
 
 static int check_backing_allowed(
@@ -66,7 +97,10 @@ static int check_backing_allowed(
 		return err_unsupported(e,
 		    "Backing format not supported for file format '%s'",
 		    drv->info.name);
-	if (a->backing_fmt && a->backing && !registry_find(a->backing_fmt))
+	if (a->backing_fmt && !a->backing)
+		return err_usage(
+		    e, "Backing format cannot be used without backing file");
+	if (a->backing_fmt && !registry_find(a->backing_fmt))
 		return err_usage(
 		    e, "Invalid backing format '%s'", a->backing_fmt);
 	if (a->backing && !strcmp(a->backing, a->name))
@@ -88,6 +122,9 @@ static int read_common(const struct driver *drv, struct create_args *a,
 	a->backing_fmt = options_get(a->o, "backing_fmt");
 	if (check_backing_allowed(drv, a, e))
 		return -1;
+	if (a->backing && unchecked && !a->backing_fmt)
+		return err_usage(
+		    e, "Backing file specified without backing format");
 	if (a->backing && !unchecked) {
 		uint64_t size;
 
@@ -123,12 +160,58 @@ static int check_known(
 	return 0;
 }
 
+static int check_type(struct options *o, const struct img_opt *d, struct err *e)
+{
+	uint64_t number;
+	bool on;
+
+	switch (d->type) {
+	case IMG_OPT_STR:
+		return 0;
+	case IMG_OPT_NUM:
+		return options_u64(o, d->name, &number, e);
+	case IMG_OPT_SIZE:
+		return options_size(o, d->name, &number, e);
+	case IMG_OPT_BOOL:
+		return options_bool(o, d->name, &on, e);
+	}
+	return 0;
+}
+
+/* What can be said without the driver: names, types, size, backing file. */
+static int prepare_common(const struct driver *drv, struct create_args *a,
+    bool unchecked, struct err *e)
+{
+	if (check_known(drv, a->o, e))
+		return -1;
+	for (const struct img_opt *d = drv->info.create_opts; d->name; d++)
+		if (check_type(a->o, d, e) < 0)
+			return -1;
+	return read_common(drv, a, unchecked, e);
+}
+
 static int prepare(const struct driver *drv, struct create_args *a,
     bool unchecked, struct err *e)
 {
-	if (check_known(drv, a->o, e) || read_common(drv, a, unchecked, e))
+	if (prepare_common(drv, a, unchecked, e))
 		return -1;
 	return drv->create_check ? drv->create_check(a, e) : 0;
+}
+
+int img_create_prepare(const char *name, const char *format, struct options *o,
+    unsigned flags, struct err *e)
+{
+	const struct driver *drv = find_creator(format, e);
+	struct create_args a = {.name = name, .o = o};
+	char size[24];
+
+	if (!drv || !open_plain_path(name, e) ||
+	    prepare_common(drv, &a, flags & IMG_CREATE_UNCHECKED, e))
+		return -1;
+	if (options_has(o, "size"))
+		return 0;
+	snprintf(size, sizeof size, "%llu", (unsigned long long)a.size);
+	return options_set(o, "size", size, e);
 }
 
 int img_create(const char *name, const char *format, struct options *o,

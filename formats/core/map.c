@@ -63,13 +63,14 @@ int chain_is_zero(
 
 /* ---- block status ----------------------------------------------------- */
 
+/*
+ * No layer has it.  What answers is the lowest layer that was asked; where that
+ * one is too short to be asked, the one above it, which hides what is below.
+ */
 static void from_hole(const struct chain_extent *c, struct img_extent *out)
 {
 	out->zero = true;
-	out->present = c->short_backing;
-	/* Nothing below has it: the lowest layer that was asked says so. */
-	if (!out->present)
-		out->depth = 0;
+	out->depth = c->depth - c->short_backing;
 }
 
 /*

@@ -298,12 +298,11 @@ static struct image *open_path(const char *name, const struct level *above,
 	    .above = above,
 	    .path = open_plain_path(name, e),
 	    .depth = above ? above->depth + 1 : 0};
-	struct hostfile *f;
+	struct hostfile *f = NULL;
 	struct image *img = NULL;
 
-	if (!none || !l.path)
-		return NULL;
-	f = host_open_file(l.path, open_host_flags(how), e);
+	if (none && l.path)
+		f = host_open_file(l.path, open_host_flags(how), e);
 	if (f)
 		img = open_layer(f, none, &l, e);
 	if (!img)
@@ -316,18 +315,17 @@ static struct image *open_named(const char *name, const struct level *above,
 {
 	CLEANUP(options) struct options *o = NULL;
 	struct img_open by_options = *how;
-	struct image *img;
+	struct image *img = NULL;
 
 	if (strncmp(name, "json:", 5))
 		return open_path(name, above, how, e);
 	o = options_new(e);
-	if (!o || options_parse_json(o, name + 5, e))
-		return NULL;
-	if (how->format && !options_has(o, "driver") &&
-	    options_set(o, "driver", how->format, e))
-		return NULL;
-	by_options.format = NULL;
-	img = open_tree(o, above, &by_options, e);
+	if (o && !options_parse_json(o, name + 5, e) &&
+	    (!how->format || options_has(o, "driver") ||
+		!options_set(o, "driver", how->format, e))) {
+		by_options.format = NULL;
+		img = open_tree(o, above, &by_options, e);
+	}
 	if (!img)
 		err_prefix(e, "Could not open '%s': ", name);
 	return img;

@@ -25,20 +25,26 @@ for start, n, kind in runs:
 END
 }
 
-# check_map IMAGE: NBD, imgctl and qemu-img agree.
-check_map()
+# check_our_map IMAGE: NBD and imgctl agree.
+check_our_map()
 {
 	"$IMGCTL" map --output=json "$1" >ours.json
-	qemu-img map --output=json "$1" >theirs.json
 	start_nbdkit -r "$PLUGIN" "$1"
 	nbdinfo --map --json "$URI" >nbd.json
 	stop_server
 	normal ours.json >ours
-	normal theirs.json >theirs
 	normal nbd.json >nbd
-	same theirs nbd
 	same ours nbd
 	echo "$1: $(wc -l <nbd) extents"
+}
+
+# check_map IMAGE: qemu-img agrees too.
+check_map()
+{
+	check_our_map "$1"
+	qemu-img map --output=json "$1" >theirs.json
+	normal theirs.json >theirs
+	same theirs nbd
 }
 
 writes=(-c 'write -P 1 100k 300k' -c 'write -z 1M 256k' -c 'write -P 2 5M 1k'
@@ -59,7 +65,8 @@ qemu-io -c 'write -z 0 512k' -c 'write -P 4 6M 70k' top.qcow2 >/dev/null
 check_map top.qcow2
 qemu-img create -q -f qcow2 -o data_file=d.raw,data_file_raw=on ext.qcow2 10M
 qemu-io "${writes[@]}" ext.qcow2 >/dev/null
-check_map ext.qcow2
+# Holes of the data file read as zeroes, which qemu-img does not see.
+check_our_map ext.qcow2
 # Raw, with holes.
 qemu-img convert -O raw a.qcow2 a.raw
 check_map a.raw
