@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The file that a command makes: see target.h.
+ *
+ * A signal that ends the program removes the temporary file first.  The path
+ * is registered with signals blocked, so that there is no moment in which the
+ * file exists unregistered.
+ */
+#include "target.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+#define BASE_MAX  200	     /* bytes of the old name in the temporary one */
+#define XATTR_MAX (64 << 10) /* bytes: the limit of the kernel */
+* /
+
+/* ---- signals ------------------------------------------------------------ */
+
+#define SIGNALS_N 3
+    static const int ending_signals[SIGNALS_N] = {SIGHUP, SIGINT, SIGTERM};
+static const char *volatile file_to_remove;
+
+static void remove_and_end(int sig)
+{
+	if (file_to_remove)
+		unlink(file_to_remove);
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
+/* A signal that is ignored stays so (nohup). */
+static void catch_signals(void)
+{
+	struct sigaction old;
+
+	for (unsigned i = 0; i < SIGNALS_N; i++)
+		if (!sigaction(ending_signals[i], NULL, &old) &&
+		    old.sa_handler != SIG_IGN)
+			signal(ending_signals[i], remove_and_end);
+}
+
+static void block_signals(sigset_t *before)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (unsigned i = 0; i < SIGNALS_N; i++)
+		sigaddset(&set, ending_signals[i]);
+	pthread_sigmask(SIG_BLOCK, &set, before);
+}
+
+/* ---- the temporary file ------------------------------------------------- */
+
+/* DIR/.BASE.XXXXXX, the pattern of a name that is not there. */
+static char *temp_pattern(const char *real)
+{
+	const char *base = strrchr(real, '/') + 1;
+	char *out;
+
+	if (asprintf(&out, "%.*s.%.*s.XXXXXX", (int)(base - real), real,
+		BASE_MAX, base) < 0)
+		return NULL;
+	return out;
+}
+
+/* Make the file and register it; the descriptor, or -1 with errno. */
+static int make_temp(char *pattern)
+{
+	sigset_t before;
+	int fd, error;
+
+	catch_signals();
+	block_signals(&before);
+	fd = mkostemp(pattern, O_CLOEXEC);
+	error = errno;
+	if (fd >= 0)
+		file_to_remove = pattern;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	errno = error;
+	return fd;
+}
+
+static void forget_temp(struct target *t)
+{
+	file_to_remove = NULL;
+	free(t->temp);
+	t->temp = NULL;
+}
+
+static void remove_temp(struct target *t)
+{
+	if (t->temp)
+		unlink(t->temp);
+	forget_temp(t);
+}
+
+static mode_t new_file_mode(void)
+{
+	mode_t mask = umask(0);
+
+	umask(mask);
+	return 0666 & ~mask;
+}
+
+static bool copy_attribute(const char *name, const char *old, int fd)
+{
+	CLEANUP_FREE char *value = malloc(XATTR_MAX);
+	ssize_t len = value ? getxattr(old, name, value, XATTR_MAX) : -1;
+
+	return len >= 0 && !fsetxattr(fd, name, value, (size_t)len, 0);
+}
+
+static bool copy_attributes(const char *old, int fd)
+{
+	CLEANUP_FREE char *names = malloc(XATTR_MAX);
+	ssize_t len = names ? listxattr(old, names, XATTR_MAX) : -1;
+
+	if (len < 0)
+		return errno == ENOTSUP;
+	for (const char *n = names; n < names + len; n += strlen(n) + 1)
+		if (!copy_attribute(n, old, fd))
+			return false;
+	return true;
+}
+
+/* Can the new file stand for the old one?  NULL: there is none. */
+static bool take_over(const char *real, const struct stat *old, int fd)
+{
+	if (!old)
+		return !fchmod(fd, new_file_mode());
+	return !fchown(fd, old->st_uid, old->st_gid) &&
+	       !fchmod(fd, old->st_mode & 07777) && copy_attributes(real, fd);
+}
+
+/* Where it cannot be made there is none, which is no error. */
+static int try_temp(struct target *t, const struct stat *old, struct err *e)
+{
+	CLEANUP_FD int fd = -1;
+
+	t->temp = temp_pattern(t->real);
+	if (!t->temp)
+		return err_nomem(e);
+	fd = make_temp(t->temp);
+	if (fd < 0)
+		forget_temp(t);
+	else if (!take_over(t->real, old, fd))
+		remove_temp(t);
+	return 0;
+}
+
+/* ---- what is to be replaced --------------------------------------------- */
+
+static bool is_mount_point(const char *path)
+{
+	struct statx x;
+
+	return !statx(AT_FDCWD, path, 0, 0, &x) &&
+	       (x.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+}
+
+static struct image *hold_old(const char *path, struct err *e)
+{
+	const struct img_open how = {.format = "raw", .flags = IMG_O_RDWR};
+	CLEANUP_FREE char *name = NULL;
+
+	if (asprintf(&name, "file:%s", path) < 0) {
+		name = NULL;
+		err_nomem(e);
+		return NULL;
+	}
+	return img_open(name, &how, e);
+}
+
+static int replace_old(
+    struct target *t, const char *path, const struct stat *old, struct err *e)
+{
+	if (!S_ISREG(old->st_mode) || is_mount_point(path))
+		return 0;
+	t->held = hold_old(path, e);
+	if (!t->held)
+		return -1;
+	t->real = realpath(path, NULL);
+	if (t->real && try_temp(t, old, e))
+		return -1;
+	if (!t->temp)
+		img_drop(take(t->held));
+	return 0;
+}
+
+static int make_new(struct target *t, const char *path, struct err *e)
+{
+	const char *slash = strrchr(path, '/');
+	const char *base = slash ? slash + 1 : path;
+	CLEANUP_FREE char *dir = strndup(path, (size_t)(base - path));
+	CLEANUP_FREE char *real_dir = NULL;
+	struct stat link;
+
+	if (!dir)
+		return err_nomem(e);
+	real_dir = realpath(*dir ? dir : ".", NULL);
+	if (!real_dir || !*base || !lstat(path, &link))
+		return 0;
+	if (asprintf(&t->real, "%s/%s", real_dir, base) < 0) {
+		t->real = NULL;
+		return err_nomem(e);
+	}
+	return try_temp(t, NULL, e);
+}
+
+/* ---- interface ---------------------------------------------------------- */
+
+int target_begin(struct target *t, const char *name, struct err *e)
+{
+	const char *colon = strchr(name, ':'), *slash = strchr(name, '/');
+	const char *path = name;
+	struct stat old;
+
+	*t = (struct target){.name = name};
+	if (!strncmp(name, "file:", 5))
+		path = name + 5;
+	else if (colon && (!slash || colon < slash))
+		return 0; /* not a file */
+	if (!stat(path, &old) ? replace_old(t, path, &old, e)
+			      : make_new(t, path, e)) {
+		target_abandon(t);
+		return -1;
+	}
+	return 0;
+}
+
+const char *target_path(const struct target *t)
+{
+	return t->temp ? t->temp : t->name;
+}
+
+static int sync_path(const char *path, struct err *e)
+{
+	CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || fsync(fd))
+		return err_sys(e, errno, "Could not flush '%s'", path);
+	return 0;
+}
+
+static int sync_folder(const char *path, struct err *e)
+{
+	size_t len = (size_t)(strrchr(path, '/') - path);
+	CLEANUP_FREE char *dir = len ? strndup(path, len) : strdup("/");
+
+	return dir ? sync_path(dir, e) : err_nomem(e);
+}
+
+static int put_in_place(struct target *t, bool durable, struct err *e)
+{
+	if (durable && sync_path(t->temp, e))
+		return -1;
+	if (rename(t->temp, t->real))
+		return err_sys(e, errno, "Could not replace '%s'", t->name);
+	forget_temp(t);
+	return durable ? sync_folder(t->real, e) : 0;
+}
+
+int target_commit(struct target *t, bool durable, struct err *e)
+{
+	int rc = t->temp ? put_in_place(t, durable, e) : 0;
+
+	target_name_in(t, e);
+	target_abandon(t);
+	return rc;
+}
+
+void target_abandon(struct target *t)
+{
+	remove_temp(t);
+	img_drop(take(t->held));
+	free(take(t->real));
+}
+
+void target_name_in(const struct target *t, struct err *e)
+{
+	char old[sizeof e->msg];
+	char *at = t->temp ? strstr(e->msg, t->temp) : NULL;
+
+	if (!at)
+		return;
+	memcpy(old, e->msg, sizeof old);
+	snprintf(at, sizeof e->msg - (size_t)(at - e->msg), "%s%s", t->name,
+	    old + (at - e->msg) + strlen(t->temp));
+	if (!strstr(t->name, t->temp))
+		target_name_in(t, e);
+}
