@@ -20,12 +20,11 @@
 
 #define BASE_MAX  200	     /* bytes of the old name in the temporary one */
 #define XATTR_MAX (64 << 10) /* bytes: the limit of the kernel */
-* /
 
 /* ---- signals ------------------------------------------------------------ */
 
 #define SIGNALS_N 3
-    static const int ending_signals[SIGNALS_N] = {SIGHUP, SIGINT, SIGTERM};
+static const int ending_signals[SIGNALS_N] = {SIGHUP, SIGINT, SIGTERM};
 static const char *volatile file_to_remove;
 
 static void remove_and_end(int sig)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # imgctl create: what it prints, makes and refuses, against qemu-img.
 . "$(dirname "$0")/../lib/e2e.sh"
-. "$(dirname "$0")/../lib/peer.sh"
+. "$SRC/tests/lib/peer.sh"
 
 # What the peer finds in an image of $1/.
 examine()

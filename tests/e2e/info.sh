@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # imgctl info: both layouts, against qemu-img.
 . "$(dirname "$0")/../lib/e2e.sh"
-. "$(dirname "$0")/../lib/peer.sh"
+. "$SRC/tests/lib/peer.sh"
 
 # One folder with images that the peer made.
 cd theirs

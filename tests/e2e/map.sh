@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # imgctl map: both layouts, against qemu-img.
 . "$(dirname "$0")/../lib/e2e.sh"
-. "$(dirname "$0")/../lib/peer.sh"
+. "$SRC/tests/lib/peer.sh"
 
 cd theirs
 qemu-img create -q -f qcow2 base.qcow2 10M
