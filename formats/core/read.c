@@ -16,6 +16,7 @@
 
 #include "batch.h"
 #include "map.h"
+#include "rawguard.h"
 #include "packed.h"
 #include "read.h"
 #include "request.h"
@@ -203,7 +204,8 @@ static int start_write(struct image *img, struct img_request *rq,
 {
 	int rc;
 
-	if ((rq->flags & IMG_FUA) || image_writes_through(img))
+	if ((rq->flags & IMG_FUA) || image_writes_through(img) ||
+	    rawguard_concerns(img, rq->off))
 		return 0;
 	rc = write_tryenter(img, &p->guard, rq->len, rq->off, e);
 	if (rc <= 0)

@@ -24,17 +24,14 @@ const struct driver *registry_find(const char *name)
 	return NULL;
 }
 
-const struct driver *registry_probe(struct hostfile *f, struct err *e)
+const struct driver *registry_guess(
+    const uint8_t *buf, size_t len, const char *name)
 {
-	uint8_t buf[PROBE_LEN];
-	size_t len = min_u64(sizeof buf, host_size(f));
 	const struct driver *best = NULL;
 	int best_score = 0;
 
-	if (len && host_pread(f, buf, len, 0, e))
-		return NULL;
 	for (unsigned i = 0; i < ARRAY_N(registry); i++) {
-		int score = registry[i]->probe(buf, len, f->name);
+		int score = registry[i]->probe(buf, len, name);
 
 		if (score > best_score) {
 			best_score = score;
@@ -42,6 +39,16 @@ const struct driver *registry_probe(struct hostfile *f, struct err *e)
 		}
 	}
 	return best;
+}
+
+const struct driver *registry_probe(struct hostfile *f, struct err *e)
+{
+	uint8_t buf[PROBE_LEN];
+	size_t len = min_u64(sizeof buf, host_size(f));
+
+	if (len && host_pread(f, buf, len, 0, e))
+		return NULL;
+	return registry_guess(buf, len, f->name);
 }
 
 const struct img_format *img_format_find(const char *name)

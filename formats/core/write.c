@@ -22,6 +22,7 @@
 #include "../codec/codec.h"
 #include "drv.h"
 #include "map.h"
+#include "rawguard.h"
 #include "read.h"
 #include "request.h"
 #include "write.h"
@@ -210,6 +211,8 @@ int write_range(
 {
 	const uint8_t *p = buf;
 
+	if (rawguard_check(img, buf, len, off, e))
+		return -1;
 	while (len) {
 		struct extent x;
 		size_t n;

@@ -79,3 +79,22 @@ info export-size=100001
 nbdcopy "$URI" out.raw
 same odd.raw out.raw
 stop_server
+
+# A raw image that was not called raw must not become another format.
+truncate -s 1M plain.raw
+printf 'QFI\373\0\0\0\003' >magic
+truncate -s 512 magic
+for given in '' format=raw; do
+	start_nbdkit "$PLUGIN" plain.raw $given
+	expect_exit 0 qemu-io -f raw -c 'write -P 5 0 512' \
+		-c 'write -P 6 8k 512' "$URI"
+	if [ -z "$given" ]; then
+		expect_exit 1 qemu-io -f raw -c "write -s magic 0 512" "$URI"
+		expect_exit 1 qemu-io -f raw -c "write -s magic 0 4k" "$URI"
+		grep -q 'only guessed' server-$server_n.log
+		expect_exit 0 qemu-io -f raw -c 'read -P 5 0 512' "$URI"
+	else
+		expect_exit 0 qemu-io -f raw -c "write -s magic 0 512" "$URI"
+	fi
+	stop_server
+done
