@@ -111,7 +111,7 @@ struct command {
 		    COMMON(src_cache)                                          \
 	}
 
-extern const struct command cmd_create, cmd_info, cmd_map;
+extern const struct command cmd_create, cmd_info, cmd_map, cmd_snapshot;
 extern const struct command *const commands[]; /* ends with NULL */
 
 #endif

@@ -26,6 +26,7 @@ const struct command *const commands[] = {
     &cmd_create,
     &cmd_info,
     &cmd_map,
+    &cmd_snapshot,
     NULL,
 };
 

@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# snapshot: the same history through imgctl and qemu-img gives the same disks,
+# and each reads what the other made.
+. "$(dirname "$0")/../lib/e2e.sh"
+needs qemu-img qemu-io
+
+io()
+{
+	local image=$1
+	shift
+	qemu-io "${@/#/-c}" "$image" >/dev/null
+}
+
+clean()
+{
+	expect_exit 0 qemu-img check -q "$1"
+}
+
+# One history with either tool: $1 is the tool, $2 the image.
+history()
+{
+	local tool=$1 image=$2
+	io "$image" 'write -P 1 1000 2000000' 'write -z 128k 256k'
+	"$tool" snapshot -c one "$image"
+	io "$image" 'write -P 2 50000 1000000'
+	"$tool" snapshot -c two "$image"
+	io "$image" 'write -P 3 0 4M' 'discard 64k 128k'
+	"$tool" snapshot -a one "$image"
+	io "$image" 'write -P 4 3M 64k'
+	"$tool" snapshot -c three "$image"
+	"$tool" snapshot -d one "$image"
+}
+
+snapshot_names()
+{
+	"$1" snapshot -l "$2" | awk 'NR > 2 { print $1, $2, $3, $4 }'
+}
+
+for o in cluster_size=65536 cluster_size=512 cluster_size=2M \
+	extended_l2=on refcount_bits=4 refcount_bits=64 compat=0.10; do
+	rm -f ours theirs
+	for image in ours theirs; do
+		qemu-img create -q -f qcow2 -o "$o" "$image" 4M
+	done
+	history "$IMGCTL" ours
+	history qemu-img theirs
+	clean ours
+	clean theirs
+	same <(snapshot_names "$IMGCTL" ours) <(snapshot_names qemu-img theirs)
+	expect_exit 0 qemu-img compare ours theirs
+	for s in two three; do
+		for image in ours theirs; do
+			qemu-img convert -l "$s" "$image" "$image.raw"
+		done
+		same ours.raw theirs.raw
+	done
+	# Either tool goes on with what the other made.
+	"$IMGCTL" snapshot -a two theirs
+	qemu-img snapshot -a two ours
+	expect_exit 0 qemu-img compare ours theirs
+	"$IMGCTL" snapshot -d 2 theirs
+	qemu-img snapshot -d three ours
+	clean ours
+	clean theirs
+done
+
+# The size comes back too.
+qemu-img create -q -f qcow2 sized 4M
+io sized 'write -P 7 3M 1M'
+"$IMGCTL" snapshot -c small sized
+qemu-img resize -q sized 40G
+io sized 'write -P 8 39G 64k'
+"$IMGCTL" snapshot -a small sized
+clean sized
+[ "$(qemu-img info --output json sized | grep -c '"virtual-size": 4194304')" -ge 1 ] ||
+	fail "the size did not come back"
+expect_exit 0 qemu-io -c 'read -P 7 3M 1M' sized
+
+# Counts of one bit have no room for a second owner: refused, nothing changed.
+qemu-img create -q -f qcow2 -o refcount_bits=1 narrow 4M
+io narrow 'write -P 1 0 1M'
+before=$(sha narrow)
+expect_exit 1 "$IMGCTL" snapshot -c no narrow
+expect_err "Could not create snapshot 'no'"
+[ "$(sha narrow)" = "$before" ] || fail "a refused snapshot changed the file"
+
+# Messages and wrong use.
+expect_exit 1 "$IMGCTL" snapshot -d nope sized
+expect_err "Could not delete snapshot 'nope': snapshot not found"
+expect_exit 1 "$IMGCTL" snapshot -a nope sized
+expect_err "Could not apply snapshot 'nope'"
+expect_exit 1 "$IMGCTL" snapshot -l -c x sized
+expect_err "Cannot mix '-l', '-a', '-c', '-d'"
+expect_exit 1 "$IMGCTL" snapshot -U -c x sized
+truncate -s 1M plain.raw
+expect_exit 0 "$IMGCTL" snapshot -l plain.raw
+[ ! -s out ] || fail "a raw image has no snapshots"
