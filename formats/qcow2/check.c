@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Checking a qcow2 image: see check.h.  Here: the structures that the header
+ * points to, down to the entries of the L1 tables.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "../core/request.h"
+#include "check.h"
+
+#define PIECE_N	 (128u * 1024) /* entries read at once: 1 MiB */
+#define CL_N_MAX INT32_MAX
+#define ODD_MAX	 64u
+
+/* ---- findings ------------------------------------------------------------ */
+
+static void report_va(struct check *c, const char *fmt, va_list ap)
+{
+	char line[512];
+
+	if (!c->report)
+		return;
+	vsnprintf(line, sizeof line, fmt, ap);
+	c->report(c->arg, line);
+}
+
+void check_report(struct check *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	report_va(c, fmt, ap);
+	va_end(ap);
+}
+
+void check_corrupt(struct check *c, uint64_t times, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	report_va(c, fmt, ap);
+	va_end(ap);
+	c->out->corruptions += times;
+}
+
+/* ---- reading and counting ------------------------------------------------ */
+
+int check_count(
+    struct check *c, uint64_t host, uint64_t len, uint64_t times, struct err *e)
+{
+	unsigned bits = c->q->h.cluster_bits;
+	uint64_t end, last;
+
+	if (!len || !times)
+		return 0;
+	/* The last cluster of a file may be cut, so less than one is fine. */
+	if (!add_ok(host, len, &end) ||
+	    (end > c->file_len && end - c->file_len >= c->q->cluster_len)) {
+		check_corrupt(c, times,
+		    "ERROR: counting reference for region exceeding the end of "
+		    "the file by one cluster or more: offset 0x%" PRIx64
+		    " size 0x%" PRIx64,
+		    host, len);
+		return 0;
+	}
+	last = (end - 1) >> bits;
+	c->cl_n = max_u64(c->cl_n, last + 1);
+	for (uint64_t cl = host >> bits; cl <= last; cl++)
+		if (refmap_add(&c->refs, cl, times, e))
+			return -1;
+	return 0;
+}
+
+int check_read(
+    struct check *c, void *buf, uint64_t len, uint64_t host, struct err *e)
+{
+	uint64_t there =
+	    host < c->file_len ? min_u64(len, c->file_len - host) : 0;
+
+	memset((uint8_t *)buf + there, 0, len - there);
+	return there ? host_pread(c->img->file, buf, there, host, e) : 0;
+}
+
+static int entries_in(struct check *c, const uint8_t *p, uint64_t n,
+    uint64_t ix, uint64_t times, check_entry_fn *fn, struct err *e)
+{
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t entry = be64(p + i * 8);
+
+		if (entry && fn(c, ix + i, entry, times, e))
+			return -1;
+	}
+	return 0;
+}
+
+int check_entries(struct check *c, uint64_t host, uint64_t n, uint64_t times,
+    check_entry_fn *fn, struct err *e)
+{
+	CLEANUP_FREE uint8_t *buf = malloc(PIECE_N * 8);
+
+	if (!buf)
+		return err_nomem(e);
+	for (uint64_t ix = 0; ix < n; ix += PIECE_N) {
+		uint64_t now = min_u64(n - ix, PIECE_N), at = host + ix * 8;
+
+		if (at >= c->file_len) /* zeroes from here on */
+			return 0;
+		if (check_read(c, buf, now * 8, at, e) ||
+		    entries_in(c, buf, now, ix, times, fn, e))
+			return -1;
+	}
+	return 0;
+}
+
+/* ---- L1 tables ----------------------------------------------------------- */
+
+/*
+ * The L2 table is looked at later, once for all that point to it.  Of what
+ * cannot be a table only the first few are: they may overlap.
+ */
+static int l1_entry(
+    struct check *c, uint64_t entry, uint64_t times, bool active, struct err *e)
+{
+	uint64_t host = entry & QCOW2_HOST_MASK;
+
+	if (entry & QCOW2_L1_RESERVED)
+		check_corrupt(c, times,
+		    "ERROR found L1 entry with reserved bits set: %" PRIx64,
+		    entry);
+	if (!is_aligned(host, c->q->cluster_len))
+		check_corrupt(c, times,
+		    "ERROR l2_offset=%" PRIx64
+		    ": Table is not cluster aligned; L1 entry corrupted",
+		    host);
+	if ((!host || !is_aligned(host, c->q->cluster_len)) &&
+	    c->odd_n++ >= ODD_MAX)
+		return check_count(c, host, c->q->cluster_len, times, e);
+	if (refmap_add(&c->l2_all, host / CHECK_L2_UNIT, times, e))
+		return -1;
+	return active
+		   ? refmap_add(&c->l2_active, host / CHECK_L2_UNIT, times, e)
+		   : 0;
+}
+
+static int active_entry(
+    struct check *c, uint64_t ix, uint64_t entry, uint64_t times, struct err *e)
+{
+	(void)ix;
+	return l1_entry(c, entry, times, true, e);
+}
+
+static int saved_entry(
+    struct check *c, uint64_t ix, uint64_t entry, uint64_t times, struct err *e)
+{
+	(void)ix;
+	return l1_entry(c, entry, times, false, e);
+}
+
+static int active_l1(struct check *c, struct err *e)
+{
+	const struct qcow2_header *h = &c->q->h;
+
+	if (check_count(c, h->l1_host, h->l1_n * 8ull, 1, e))
+		return -1;
+	return check_entries(c, h->l1_host, h->l1_n, 1, active_entry, e);
+}
+
+/* ---- snapshots ----------------------------------------------------------- */
+
+static int saved_entries(
+    void *arg, uint64_t start, uint64_t end, uint64_t times, struct err *e)
+{
+	return check_entries(
+	    arg, start, (end - start) / 8, times, saved_entry, e);
+}
+
+static int saved_clusters(
+    void *arg, uint64_t start, uint64_t end, uint64_t times, struct err *e)
+{
+	return check_count(arg, start, end - start, times, e);
+}
+
+/* One snapshot: its L1 table, if it can be one, goes to the spans. */
+static int add_snapshot(struct check *c, const struct qcow2_snapshot *s,
+    struct spans *entries, struct spans *clusters, struct err *e)
+{
+	uint64_t len = s->l1_n * 8ull, end = s->l1_host + len;
+
+	if (!is_aligned(s->l1_host, c->q->cluster_len) ||
+	    s->l1_host > INT64_MAX) {
+		check_corrupt(c, 1,
+		    "ERROR snapshot %s (%s) l1_offset=%#" PRIx64
+		    ": L1 table is not cluster aligned; snapshot table entry "
+		    "corrupted",
+		    s->vm.id, s->vm.name, s->l1_host);
+		return 0;
+	}
+	if (len > QCOW2_L1_LEN_MAX) {
+		check_corrupt(c, 1,
+		    "ERROR snapshot %s (%s) l1_size=%#" PRIx32
+		    ": L1 table is too large; snapshot table entry corrupted",
+		    s->vm.id, s->vm.name, s->l1_n);
+		return 0;
+	}
+	/* Past the end of the file: a finding of its own. */
+	if (end > c->file_len && end - c->file_len >= c->q->cluster_len)
+		return check_count(c, s->l1_host, len, 1, e);
+	if (spans_add(entries, s->l1_host, end, e))
+		return -1;
+	return spans_add(
+	    clusters, s->l1_host, round_up(end, c->q->cluster_len), e);
+}
+
+static int each_snapshot(
+    struct check *c, const struct qcow2_snapshot_table *t, struct err *e)
+{
+	struct spans entries = {0}, clusters = {0};
+	int rc = 0;
+
+	for (size_t i = 0; i < t->n && !rc; i++) {
+		const struct qcow2_snapshot *s = &t->item[i];
+
+		if (c->q->h.version >= 3 && s->extra_len < 16)
+			check_corrupt(c, 1,
+			    "ERROR snapshot table entry %zu is incomplete", i);
+		rc = add_snapshot(c, s, &entries, &clusters, e);
+	}
+	/* Rounded up, a table may end a bit past the end of the file. */
+	if (!rc)
+		rc = spans_walk(&clusters, saved_clusters, c, e);
+	if (!rc)
+		rc = spans_walk(&entries, saved_entries, c, e);
+	spans_destroy(&entries);
+	spans_destroy(&clusters);
+	return rc;
+}
+
+/* Without the snapshots nothing can be said about the counts: stop then. */
+static int snapshots(struct check *c, struct err *e)
+{
+	struct qcow2_snapshot_table t;
+	int rc;
+
+	if (qcow2_snapshots_read(c->img, &t, e)) {
+		err_prefix(e, "failed to read the snapshot table: ");
+		return -1;
+	}
+	rc = check_count(c, c->q->h.snapshot_host, t.len, 1, e);
+	if (!rc)
+		rc = each_snapshot(c, &t, e);
+	qcow2_snapshots_clear(&t);
+	return rc;
+}
+
+/* ---- the whole ----------------------------------------------------------- */
+
+static int load_reftable(struct check *c, struct err *e)
+{
+	const struct qcow2_header *h = &c->q->h;
+	uint64_t len = (uint64_t)h->reftable_cl << h->cluster_bits;
+
+	c->reftable_n = len / 8;
+	c->reftable = malloc(len);
+	if (!c->reftable)
+		return err_nomem(e);
+	if (check_count(c, h->reftable_host, len, 1, e))
+		return -1;
+	return check_read(c, c->reftable, len, h->reftable_host, e);
+}
+
+static int run(struct check *c, struct err *e)
+{
+	if (check_count(c, 0, c->q->cluster_len, 1, e) || active_l1(c, e) ||
+	    snapshots(c, e) || check_l2_tables(c, e) || load_reftable(c, e) ||
+	    check_bitmaps(c, e) || check_refblocks(c, e) ||
+	    check_compare(c, e) || check_copied(c, e))
+		return -1;
+	c->out->image_end = c->end_cl << c->q->h.cluster_bits;
+	return 0;
+}
+
+int check_settle(struct image *img, struct err *e)
+{
+	int rc;
+
+	if (!image_writable(img) || (img->flags & IMG_O_CHECK))
+		return 0;
+	if (image_commit(img, e))
+		return -1;
+	rwlock_excl(&img->meta);
+	rc = tables_write_counts(img->tables, e);
+	rwlock_excl_end(&img->meta);
+	return rc;
+}
+
+int qcow2_check(struct image *img, struct img_check *out,
+    void (*report)(void *, const char *), void *arg, struct err *e)
+{
+	struct check c = {.img = img,
+	    .q = qcow2_of(img),
+	    .end_cl = 1,
+	    .out = out,
+	    .report = report,
+	    .arg = arg};
+	int rc;
+
+	if (check_settle(img, e))
+		return -1;
+	c.file_len = host_size(img->file);
+	c.cl_n = div_up(c.file_len, c.q->cluster_len);
+	out->total = div_up(img_size(img), c.q->cluster_len);
+	if (c.cl_n > CL_N_MAX)
+		return err_set(e, ERR_UNSUPPORTED, EFBIG,
+		    "%s: the file has %" PRIu64
+		    " clusters: at most %d can be checked",
+		    img->name, c.cl_n, CL_N_MAX);
+	rc = run(&c, e);
+	refmap_destroy(&c.refs);
+	refmap_destroy(&c.l2_all);
+	refmap_destroy(&c.l2_active);
+	free(c.reftable);
+	return rc;
+}
