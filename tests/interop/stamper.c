@@ -179,6 +179,15 @@ static void answered(struct run *r, struct slot *s)
 		kill(r->kill_pid, SIGKILL);
 }
 
+/* Sending may have found the connection dead, too. */
+static bool is_dead(struct run *r, unsigned client_ix)
+{
+	if (nbd_aio_is_dead(r->nbd[client_ix]) ||
+	    nbd_aio_is_closed(r->nbd[client_ix]))
+		r->dead[client_ix] = true;
+	return r->dead[client_ix];
+}
+
 /* Take the answers that came; send new requests in their place. */
 static void serve_slot(struct run *r, unsigned slot_ix)
 {
@@ -198,9 +207,8 @@ static void serve_slot(struct run *r, unsigned slot_ix)
 			s->state = IDLE;
 		}
 	}
-	if (nbd_aio_is_dead(nbd) || nbd_aio_is_closed(nbd))
-		r->dead[slot_ix % CLIENTS_N] = true;
-	else if (r->sent_n < r->wanted_n && r->errors_n == 0)
+	if (!is_dead(r, slot_ix % CLIENTS_N) && r->sent_n < r->wanted_n &&
+	    r->errors_n == 0)
 		send_request(r, slot_ix);
 }
 
@@ -216,18 +224,24 @@ static bool is_busy(const struct run *r)
 static void wait_io(struct run *r)
 {
 	struct pollfd fds[CLIENTS_N];
+	unsigned live_n = 0;
 
 	for (unsigned i = 0; i < CLIENTS_N; i++) {
-		unsigned dir =
-		    r->dead[i] ? 0 : nbd_aio_get_direction(r->nbd[i]);
+		unsigned dir;
 
-		fds[i] = (struct pollfd){
-		    .fd = r->dead[i] ? -1 : nbd_aio_get_fd(r->nbd[i])};
+		fds[i] = (struct pollfd){.fd = -1};
+		if (is_dead(r, i))
+			continue;
+		live_n++;
+		dir = nbd_aio_get_direction(r->nbd[i]);
+		fds[i].fd = nbd_aio_get_fd(r->nbd[i]);
 		if (dir & LIBNBD_AIO_DIRECTION_READ)
 			fds[i].events |= POLLIN;
 		if (dir & LIBNBD_AIO_DIRECTION_WRITE)
 			fds[i].events |= POLLOUT;
 	}
+	if (live_n == 0)
+		return;
 	if (poll(fds, CLIENTS_N, 60000) <= 0)
 		errx(1, "no answer for 60 seconds");
 	for (unsigned i = 0; i < CLIENTS_N; i++) {
