@@ -6,7 +6,7 @@ needs nbdkit nbdinfo nbdcopy qemu-img qemu-io "$PLUGIN"
 
 info()
 {
-	nbdinfo --json "$URI" >info.json
+	nbdinfo --json --no-content "$URI" >info.json
 	python3 - "$@" <<'END'
 import json, sys
 export = json.load(open("info.json"))["exports"][0]

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# bash completion for imgctl: commands, options, formats, files.
+. "$(dirname "$0")/../lib/e2e.sh"
+needs "$IMGCTL"
+. "$SRC/contrib/completions/imgctl"
+
+compopt()
+{
+	:
+}
+
+# completes WANT WORD...: the last word is being typed.
+completes()
+{
+	local want=$1
+	shift
+	COMP_WORDS=("$@")
+	COMP_CWORD=$(($# - 1))
+	_imgctl "$1" "${!#}" "${COMP_WORDS[COMP_CWORD - 1]}"
+	[[ " ${COMPREPLY[*]} " == *" $want "* ]] ||
+		fail "'$*' gives '${COMPREPLY[*]}', not $want"
+}
+
+touch picture.raw
+completes create "$IMGCTL" cr
+completes info "$IMGCTL" ''
+completes --output= "$IMGCTL" info --ou
+completes -b "$IMGCTL" create -
+completes qcow2 "$IMGCTL" create -f q
+completes cluster_size= "$IMGCTL" create -f qcow2 -o clus
+completes picture.raw "$IMGCTL" info pic
