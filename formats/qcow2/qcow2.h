@@ -307,6 +307,32 @@ int qcow2_tree_fix_copied(struct image *img, struct err *e);
 /* The active L1 table as in the file; free() it. */
 uint8_t *qcow2_l1_copy(const struct qcow2 *q, struct err *e);
 
+/* space.c: the gate is closed */
+/* New space with these bytes and zeroes to the end of its last cluster; a
+ * structure that the header will name.  *host: 0 when len is. */
+int qcow2_space_write(struct image *img, const uint8_t *buf, uint64_t len,
+    uint64_t *host, struct err *e);
+/* The structure at `host` is not named any more. */
+int qcow2_space_give(
+    struct image *img, uint64_t host, uint64_t len, struct err *e);
+/* What the header in memory names becomes durable, then the header. */
+int qcow2_header_switch(struct image *img, struct err *e);
+
+/* l1_switch.c: the gate is closed */
+/* A tree that is or will be the active one. */
+struct qcow2_l1_state {
+	uint8_t *entries; /* as in the file; free() it */
+	uint64_t host;
+	uint32_t n;
+	uint64_t size; /* guest bytes */
+};
+/* The one now.  `entries` is NULL on failure. */
+struct qcow2_l1_state qcow2_l1_active(struct image *img, struct err *e);
+/* From `old`, the one now, to `new`, whose host is set here.  On failure the
+ * image is to be FAILED. */
+int qcow2_l1_switch(struct image *img, const struct qcow2_l1_state *old,
+    struct qcow2_l1_state *new, struct err *e);
+
 /* bitmap.c */
 #define QCOW2_BITMAP_IN_USE 0x1u
 #define QCOW2_BITMAP_AUTO   0x2u

@@ -14,76 +14,10 @@
 #include <time.h>
 
 #include "../core/packed.h"
-#include "../core/request.h"
 #include "qcow2.h"
 
 #define NAME_MAX_LEN 255u
 #define EXTRA_LEN    24u /* VM state size, disk size, instruction count */
-
-/* ---- clusters of our own ---------------------------------------------------
- */
-
-/* Contiguous clusters for `len` bytes, counted. */
-static int take_space(
-    struct image *img, uint64_t len, uint64_t *host, struct err *e)
-{
-	struct qcow2 *q = qcow2_of(img);
-	uint64_t n = div_up(len, q->cluster_len), got;
-	int rc = 0;
-
-	*host = 0;
-	rwlock_excl(&img->meta);
-	if (n)
-		rc = qcow2_alloc(img, n, n, host, &got, e);
-	if (n && !rc)
-		rc = clusterset_add(&q->meta, *host >> q->h.cluster_bits, n, e);
-	rwlock_excl_end(&img->meta);
-	return rc;
-}
-
-/* The structure at `host` is not named by the header any more. */
-static int give_space(
-    struct image *img, uint64_t host, uint64_t len, struct err *e)
-{
-	struct qcow2 *q = qcow2_of(img);
-	uint64_t cl = host >> q->h.cluster_bits;
-	uint64_t n = div_up(len, q->cluster_len);
-	int rc = 0;
-
-	rwlock_excl(&img->meta);
-	if (n) {
-		tables_forget(q->tables, host, n * q->cluster_len);
-		clusterset_remove(&q->meta, cl, n);
-		rc = qcow2_refcount_add(img, cl, n, -1, e);
-	}
-	rwlock_excl_end(&img->meta);
-	return rc;
-}
-
-/* Write to new space; zeroes to the end of its last cluster. */
-static int write_new(struct image *img, const uint8_t *buf, uint64_t len,
-    uint64_t *host, struct err *e)
-{
-	struct qcow2 *q = qcow2_of(img);
-	uint64_t padded = round_up(len, q->cluster_len);
-
-	if (take_space(img, len, host, e))
-		return -1;
-	if (len && host_pwrite(img->file, buf, len, *host, e))
-		return -1;
-	if (padded == len)
-		return 0;
-	return host_zero(img->file, *host + len, padded - len, 0, e);
-}
-
-/* The header in memory becomes the one on disk. */
-static int switch_header(struct image *img, struct err *e)
-{
-	/* What it points to, and its counts, come first. */
-	if (image_commit(img, e) || qcow2_header_write(img, e))
-		return -1;
-	return host_sync(img->file, e);
-}
 
 /* ---- the snapshot table -----------------------------------------------------
  */
@@ -132,13 +66,13 @@ static int replace_table(struct image *img,
 	if (new->len > QCOW2_SNAPSHOTS_LEN_MAX || new->n > QCOW2_SNAPSHOTS_MAX)
 		return err_set(
 		    e, ERR_SYSTEM, EFBIG, "%s: too many snapshots", img->name);
-	if (write_new(img, new->buf, new->len, &host, e))
+	if (qcow2_space_write(img, new->buf, new->len, &host, e))
 		return -1;
 	h->snapshot_host = host;
 	h->snapshot_n = new->n;
-	if (switch_header(img, e))
+	if (qcow2_header_switch(img, e))
 		return image_fail(img, e);
-	return give_space(img, old_host, old->len, e);
+	return qcow2_space_give(img, old_host, old->len, e);
 }
 
 /* ---- create
@@ -190,7 +124,7 @@ static int copy_l1(struct image *img, uint64_t *host, struct err *e)
 		return -1;
 	for (uint32_t i = 0; i < q->h.l1_n; i++)
 		put_be64(l1 + i * 8ull, be64(l1 + i * 8ull) & ~QCOW2_COPIED);
-	return write_new(img, l1, 8ull * q->h.l1_n, host, e);
+	return qcow2_space_write(img, l1, 8ull * q->h.l1_n, host, e);
 }
 
 static int raise_active(struct image *img, int delta, struct err *e)
@@ -265,12 +199,6 @@ static uint8_t *read_l1(
 	return l1;
 }
 
-/* The bytes of freed clusters may get another meaning. */
-static void forget_packed(struct image *img)
-{
-	packed_forget(img->packed, 0, UINT64_MAX);
-}
-
 static int delete_with(struct image *img, const struct qcow2_snapshot_table *t,
     size_t which, struct err *e)
 {
@@ -288,9 +216,10 @@ static int delete_with(struct image *img, const struct qcow2_snapshot_table *t,
 	/* From here on a failure leaves counts too high. */
 	if (replace_table(img, t, &new, e) ||
 	    qcow2_tree_count(img, l1, s->l1_n, -1, e) ||
-	    give_space(img, s->l1_host, 8ull * s->l1_n, e))
+	    qcow2_space_give(img, s->l1_host, 8ull * s->l1_n, e))
 		return image_fail(img, e);
-	forget_packed(img);
+	/* The bytes of freed clusters may get another meaning. */
+	packed_forget(img->packed, 0, UINT64_MAX);
 	return qcow2_tree_fix_copied(img, e) ? image_fail(img, e) : 0;
 }
 
@@ -324,95 +253,11 @@ static int delete (struct image *img, const char *which, struct err *e)
 /* ---- apply
  * -------------------------------------------------------------------- */
 
-/* The active state before and after. */
-struct l1_state {
-	uint8_t *entries;
-	uint64_t host;
-	uint32_t n;
-	uint64_t size;
-};
-
-static struct l1_state active_state(struct image *img, struct err *e)
-{
-	const struct qcow2 *q = qcow2_of(img);
-
-	return (struct l1_state){.entries = qcow2_l1_copy(q, e),
-	    .host = q->h.l1_host,
-	    .n = q->h.l1_n,
-	    .size = img_size(img)};
-}
-
-static int own_tree(
-    struct image *img, const struct l1_state *s, bool add, struct err *e)
-{
-	struct qcow2 *q = qcow2_of(img);
-	uint64_t cl = s->host >> q->h.cluster_bits;
-	uint64_t n = div_up(8ull * s->n, q->cluster_len);
-
-	if (!add)
-		clusterset_remove(&q->meta, cl, n);
-	else if (clusterset_add(&q->meta, cl, n, e))
-		return -1;
-	for (uint32_t i = 0; i < s->n; i++) {
-		uint64_t host = be64(s->entries + i * 8ull) & QCOW2_HOST_MASK;
-
-		cl = host >> q->h.cluster_bits;
-		if (!host)
-			continue;
-		if (!add)
-			clusterset_remove(&q->meta, cl, 1);
-		else if (clusterset_add(&q->meta, cl, 1, e))
-			return -1;
-	}
-	return 0;
-}
-
-/* The L1 slices in memory are those of the header now. */
-static int reload_l1(struct image *img, const struct l1_state *old,
-    const struct l1_state *new, struct err *e)
-{
-	struct qcow2 *q = qcow2_of(img);
-	int rc;
-
-	rwlock_excl(&img->meta);
-	qcow2_drop_slices(q, q->l1, q->l1_slices_n);
-	q->l1 = NULL;
-	tables_forget(q->tables, old->host,
-	    div_up(8ull * old->n, q->cluster_len) * q->cluster_len);
-	rc = own_tree(img, old, false, e);
-	if (!rc)
-		rc = own_tree(img, new, true, e);
-	rwlock_excl_end(&img->meta);
-	if (rc)
-		return -1;
-	atomic_store(&img->size, new->size);
-	return qcow2_load_l1(img, e);
-}
-
-static int apply_l1(struct image *img, const struct l1_state *old,
-    struct l1_state *new, struct err *e)
-{
-	struct qcow2 *q = qcow2_of(img);
-
-	if (qcow2_tree_count(img, new->entries, new->n, 1, e) ||
-	    write_new(img, new->entries, 8ull * new->n, &new->host, e))
-		return -1;
-	q->h.l1_host = new->host;
-	q->h.l1_n = new->n;
-	q->h.size = new->size;
-	if (switch_header(img, e) || reload_l1(img, old, new, e) ||
-	    qcow2_tree_count(img, old->entries, old->n, -1, e) ||
-	    give_space(img, old->host, 8ull * old->n, e))
-		return -1;
-	forget_packed(img);
-	return qcow2_tree_fix_copied(img, e);
-}
-
 static int apply(struct image *img, const char *which, struct err *e)
 {
 	struct qcow2_snapshot_table t;
 	const struct qcow2_snapshot *s;
-	struct l1_state old = active_state(img, e), new = {0};
+	struct qcow2_l1_state old = qcow2_l1_active(img, e), new = {0};
 	int rc = -1;
 
 	if (!old.entries || qcow2_snapshots_read(img, &t, e)) {
@@ -428,7 +273,7 @@ static int apply(struct image *img, const char *which, struct err *e)
 		err_set(e, ERR_USAGE, ENOENT, "Can't find snapshot");
 	}
 	if (new.entries) {
-		rc = apply_l1(img, &old, &new, e);
+		rc = qcow2_l1_switch(img, &old, &new, e);
 		if (rc)
 			image_fail(img, e);
 	}
