@@ -63,6 +63,8 @@ struct reservation {
 	bool zeroed;	 /* the space reads as zeroes until written    */
 	bool owned;	 /* the old mapping owns the space: abandon
 			    gives nothing back                         */
+	bool space_only; /* for publish, set by the core: the guest reads
+			    what it read before                        */
 };
 
 /* How a range is unmapped. */

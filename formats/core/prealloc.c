@@ -50,7 +50,7 @@ static int fill(
 	case IMG_PREALLOC_FULL:
 		return prealloc_write(r->file, r->host, r->len, e);
 	}
-	if (!r->zeroed)
+	if (!r->zeroed && !r->space_only)
 		return host_zero(r->file, r->host, r->len, 0, e);
 	return host_grow(r->file, r->host + r->len, e);
 }
@@ -63,6 +63,7 @@ static int give_space(struct image *img, uint64_t guest, uint64_t end,
 
 	if (write_reserve(img, guest, end - guest, 0, &r, e))
 		return -1;
+	r.space_only = img->has_backing;
 	if (fill(&r, how, e)) {
 		write_abandon(img, &r);
 		return -1;

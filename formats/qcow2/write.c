@@ -354,7 +354,7 @@ static void new_entry(const struct qcow2 *q, const struct reservation *r,
 	}
 	n->host = r->host - r->guest + guest;
 	n->l2 = n->host | QCOW2_COPIED;
-	if (q->sub_n == 1)
+	if (q->sub_n == 1 || r->space_only)
 		return;
 	covered = sub_bits(q, guest, r->guest, r->guest + r->len);
 	n->sub |= covered;
