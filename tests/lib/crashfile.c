@@ -12,9 +12,8 @@
 #include "formats/core/cleanup.h"
 #include "formats/core/units.h"
 #include "formats/host/iov.h"
+#include "hostio.h"
 #include "rng.h"
-
-#define COPY_LEN 65536u
 
 enum change_kind { CHANGE_WRITE, CHANGE_ZERO, CHANGE_SIZE };
 
@@ -358,35 +357,6 @@ static int apply_fate(struct crashfile *c, struct hostfile *f,
 	return rc;
 }
 
-/* The data of one extent, then the size. */
-static int copy_data(struct hostfile *to, struct hostfile *from, uint64_t off,
-    uint64_t end, struct err *e)
-{
-	CLEANUP_FREE uint8_t *buf = malloc(COPY_LEN);
-
-	if (!buf)
-		return err_nomem(e);
-	for (uint64_t len; off < end; off += len) {
-		len = min_u64(end - off, COPY_LEN);
-		if (host_pread(from, buf, len, off, e) ||
-		    host_pwrite(to, buf, len, off, e))
-			return -1;
-	}
-	return 0;
-}
-
-static int copy_file(struct hostfile *to, struct hostfile *from, struct err *e)
-{
-	uint64_t size = host_size(from);
-	struct host_extent x;
-
-	for (uint64_t off = 0; off < size; off += x.len)
-		if (host_map(from, off, size - off, &x, e) ||
-		    (!x.hole && copy_data(to, from, off, off + x.len, e)))
-			return -1;
-	return host_grow(to, size, e);
-}
-
 struct hostfile *crashfile_image(
     struct crashfile *c, uint64_t seed, struct err *e)
 {
@@ -400,7 +370,7 @@ struct hostfile *crashfile_image(
 	mutex_lock(&c->lock);
 	choose(c, &fate, seed);
 	order = calloc(c->change_n + 1, sizeof *order);
-	rc = order ? copy_file(f, c->disk, e) : err_nomem(e);
+	rc = order ? hostio_copy(f, c->disk, e) : err_nomem(e);
 	if (!rc)
 		rc = apply_fate(c, f, &fate, order, e);
 	mutex_unlock(&c->lock);

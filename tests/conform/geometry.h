@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The images that the conform suite makes.  A format that is in the registry
+ * and can create gets one of default geometry; those in the table are added.
+ */
+#ifndef TEST_GEOMETRY_H
+#define TEST_GEOMETRY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What the image stands on.  Base images are files in the test's directory. */
+enum base {
+	BASE_NONE = 0,
+	BASE_RAW,	  /* as long as the disk                       */
+	BASE_RAW_SHORT,	  /* ends in the middle                        */
+	BASE_QCOW2,	  /* data, zero clusters, holes                */
+	BASE_QCOW2_LONG,  /* goes on after the end of the disk         */
+	BASE_QCOW2_SHORT, /* ends in the middle                        */
+	BASE_ZLIB,	  /* compressed clusters                       */
+	BASE_ZSTD,
+	BASE_CHAIN, /* two layers                                */
+};
+
+struct geometry {
+	char name[40];
+	const char *format;
+	const char *options; /* of create, without the size; NULL none */
+	uint64_t size;	     /* guest bytes, a multiple of 512 */
+	uint32_t cut;	     /* guest bytes taken off the end after that */
+	enum base base;
+	bool files;	/* cannot live in memory: it has a data file */
+	bool snapshots; /* qemu-img takes some on the way */
+};
+
+/* The i-th; false past the end. */
+bool geometry_at(size_t i, struct geometry *g);
+
+#endif

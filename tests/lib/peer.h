@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Other programs that tests run as peers. */
+#ifndef TEST_PEER_H
+#define TEST_PEER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Is there a program of that name? */
+bool peer_have(const char *program);
+/*
+ * Run a program and wait; `argv` ends with NULL.  The start of what it prints,
+ * stdout and stderr together, goes to out[0, out_len), ended with a NUL.
+ * Returns its exit code, or -1 when it could not run or was killed.
+ */
+int peer_run(const char *const *argv, char *out, size_t out_len);
+/*
+ * What qemu-img check says of a qcow2 file, as its exit code: 0 clean, 3 leaks
+ * only, others bad.
+ */
+int peer_check(const char *path, char *out, size_t out_len);
+
+#endif
