@@ -23,9 +23,15 @@
 #include "out.h"
 
 const struct command *const commands[] = {
+    &cmd_check,
+    &cmd_compare,
+    &cmd_convert,
     &cmd_create,
+    &cmd_dd,
     &cmd_info,
     &cmd_map,
+    &cmd_measure,
+    &cmd_resize,
     &cmd_snapshot,
     NULL,
 };
@@ -119,7 +125,9 @@ int main(int argc, char **argv)
 	int letter;
 
 	open_standard_files();
+	/* Write errors are reported where they happen. */
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	signal(SIGUSR1, SIG_IGN);
 	take_name(argv[0]);
 	if (argc < 2)

@@ -165,25 +165,14 @@ static bool is_mount_point(const char *path)
 	       (x.stx_attributes & STATX_ATTR_MOUNT_ROOT);
 }
 
-static struct image *hold_old(const char *path, struct err *e)
-{
-	const struct img_open how = {.format = "raw", .flags = IMG_O_RDWR};
-	CLEANUP_FREE char *name = NULL;
-
-	if (asprintf(&name, "file:%s", path) < 0) {
-		name = NULL;
-		err_nomem(e);
-		return NULL;
-	}
-	return img_open(name, &how, e);
-}
-
 static int replace_old(
     struct target *t, const char *path, const struct stat *old, struct err *e)
 {
+	const struct img_open how = {.format = "raw", .flags = IMG_O_RDWR};
+
 	if (!S_ISREG(old->st_mode) || is_mount_point(path))
 		return 0;
-	t->held = hold_old(path, e);
+	t->held = img_open(t->name, &how, e);
 	if (!t->held)
 		return -1;
 	t->real = realpath(path, NULL);

@@ -15,12 +15,16 @@ ln -s "$IMGCTL" bin/qemu-img
 OURS=$TMP/bin/qemu-img
 THEIRS=$(command -v qemu-img)
 
-# Advice has no prefix and ends its line; the list of suffixes is advice.  A
-# file that could not be opened is said once or twice.
+# Advice has no prefix and ends its line; the list of suffixes is advice.  That
+# a file could not be opened is said never, once or twice.  Only we know who
+# holds a lock.
 plain_err()
 {
 	sed -i -e 's/^qemu-img: kilobytes, /kilobytes, /' \
-		-e "s/\(Could not open '[^']*': \)\1/\1/" -e '$a\' "$1"
+		-e "s/\(Could not open '[^']*': \)\1/\1/" \
+		-e "s/Could not open '[^']*': \(Failed to \)/\1/" \
+		-e '/^It is in use by process /d' \
+		-e '$a\' "$1"
 }
 
 # Leave out children, Child nodes, "compressed", and disk sizes.

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * convert: doing what is asked for.
+ *
+ * A new target is made beside what stands at its name and put in its place at
+ * the end (newimage.c); one that exists (-n) is written in place.
+ */
+#include "convert.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "msg.h"
+#include "newimage.h"
+#include "progress.h"
+#include "source.h"
+
+#define PROGRESS_STEP 1 /* percent */
+
+/* ---- sources ------------------------------------------------------------- */
+
+static int open_sources(struct convert *x, struct err *e)
+{
+	for (size_t i = 0; i < x->copy.src_n; i++) {
+		struct source s = source_operand(&x->a->c, x->a->c.operands[i]);
+
+		s.how.snapshot = x->a->snapshot;
+		s.how.cache = x->src_cache;
+		x->copy.src[i] = source_open(&s, e);
+		if (!x->copy.src[i])
+			return -1;
+	}
+	return 0;
+}
+
+static void close_sources(struct convert *x)
+{
+	for (size_t i = 0; i < x->copy.src_n; i++)
+		img_drop(x->copy.src[i]);
+}
+
+static int sum_sizes(const struct convert *x, uint64_t *sum, struct err *e)
+{
+	*sum = 0;
+	for (size_t i = 0; i < x->copy.src_n; i++)
+		if (__builtin_add_overflow(*sum, img_size(x->copy.src[i]), sum))
+			return err_usage(
+			    e, "The inputs together are too large");
+	return 0;
+}
+
+/* ---- bitmaps ------------------------------------------------------------- */
+
+static bool is_broken(json_t *bitmap)
+{
+	json_t *flag;
+	size_t i;
+
+	json_array_foreach(json_object_get(bitmap, "flags"), i,
+	    flag) if (!strcmp(json_string_value(flag), "in-use")) return true;
+	return false;
+}
+
+/* A bitmap that would have to be copied cannot be, so far. */
+static int check_bitmap(const struct convert *x, json_t *bitmap, struct err *e)
+{
+	const char *name = json_string_value(json_object_get(bitmap, "name"));
+
+	if (!is_broken(bitmap))
+		return err_unsupported(e,
+		    "Copying bitmaps is not supported by this version: '%s'",
+		    name);
+	if (x->a->skip_broken) {
+		msg_warning("Skipping inconsistent bitmap '%s'", name);
+		return 0;
+	}
+	err_usage(e, "Cannot copy inconsistent bitmap '%s'", name);
+	err_hint(e,
+	    "Try --skip-broken-bitmaps, or use '%s bitmap --remove' "
+	    "to delete it",
+	    msg_tool);
+	return -1;
+}
+
+static int check_bitmaps(const struct convert *x, struct err *e)
+{
+	struct img_info info;
+	json_t *data, *bitmap;
+	size_t i;
+	int rc = 0;
+
+	if (!x->a->bitmaps)
+		return 0;
+	if (strcmp(img_format(x->copy.src[0]), "qcow2"))
+		return err_usage(e, "Source lacks bitmap support");
+	if (img_info(x->copy.src[0], &info, e))
+		return -1;
+	data = json_object_get(info.specific, "data");
+	json_array_foreach(json_object_get(data, "bitmaps"), i, bitmap) if (!rc)
+	    rc = check_bitmap(x, bitmap, e);
+	img_info_clear(&info);
+	return rc;
+}
+
+/* ---- targets ------------------------------------------------------------- */
+
+static int into_existing(struct convert *x, uint64_t size, struct err *e)
+{
+	struct source s = {.name = x->target,
+	    .is_opts = x->a->target_opts,
+	    .how = {.flags = IMG_O_RDWR, .cache = x->cache}};
+
+	if (x->format)
+		s.how.format = x->format->name;
+	x->copy.dst = source_open(&s, e);
+	if (!x->copy.dst)
+		return -1;
+	if (img_size(x->copy.dst) < size)
+		err_usage(e, "output file is smaller than input file");
+	else if (!img_copy(&x->copy, e))
+		return newimage_finish(x->copy.dst, x->cache, e);
+	img_drop(x->copy.dst);
+	return -1;
+}
+
+static int into_new(struct convert *x, uint64_t size, struct err *e)
+{
+	CLEANUP_FREE char *failure = NULL;
+	struct newimage n = {.name = x->target,
+	    .format = x->format,
+	    .options = x->options,
+	    .cache = x->cache,
+	    .copy = x->copy};
+	char text[24];
+
+	snprintf(text, sizeof text, "%" PRIu64, size);
+	if (options_set(x->options, "size", text, e))
+		return -1;
+	if (asprintf(&failure, "error while converting %s", x->format->name) <
+	    0) {
+		failure = NULL;
+		return err_nomem(e);
+	}
+	n.failure = failure;
+	return newimage_make(&n, e);
+}
+
+/* ---- the job ------------------------------------------------------------- */
+
+static void warn(void *arg, const char *line)
+{
+	const struct convert *x = arg;
+
+	if (!x->a->c.quiet)
+		msg_warning("%s", line);
+}
+
+static int copy(struct convert *x, struct err *e)
+{
+	uint64_t size;
+
+	if (open_sources(x, e) || check_bitmaps(x, e) || sum_sizes(x, &size, e))
+		return -1;
+	return x->a->existing ? into_existing(x, size, e)
+			      : into_new(x, size, e);
+}
+
+int convert_do(struct convert *x)
+{
+	struct err e = ERR_INIT;
+	struct progress p;
+	int rc;
+
+	x->copy.warn = warn;
+	x->copy.warn_arg = x;
+	x->copy.progress = progress_begin(&p, &x->a->c, PROGRESS_STEP);
+	rc = copy(x, &e);
+	if (!rc)
+		progress_full(&p);
+	progress_end(&p);
+	close_sources(x);
+	return rc ? msg_err(&e) : EXIT_SUCCESS;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A new image with the content of others: see newimage.h. */
+#include "newimage.h"
+
+#include "target.h"
+
+int newimage_finish(struct image *img, enum img_cache cache, struct err *e)
+{
+	int rc = cache == IMG_CACHE_UNSAFE ? 0 : img_flush(img, e);
+
+	return img_close(img, e) ? -1 : rc;
+}
+
+static int fill(struct newimage *n, const char *path, struct err *e)
+{
+	const struct img_open how = {
+	    .format = n->format->name, .flags = IMG_O_RDWR, .cache = n->cache};
+
+	n->copy.dst = img_open(path, &how, e);
+	if (!n->copy.dst)
+		return -1;
+	if (!img_copy(&n->copy, e))
+		return newimage_finish(n->copy.dst, n->cache, e);
+	img_drop(n->copy.dst);
+	return -1;
+}
+
+static int begin(struct newimage *n, struct target *t, struct err *e)
+{
+	const char *format = n->format->name;
+
+	if (!img_create_prepare(n->name, format, n->options, 0, e) &&
+	    !target_begin(t, n->name, e)) {
+		if (!img_create(target_path(t), format, n->options, 0, e))
+			return 0;
+		target_name_in(t, e);
+		target_abandon(t);
+	}
+	err_prefix(e, "%s: %s: ", n->name, n->failure);
+	return -1;
+}
+
+int newimage_make(struct newimage *n, struct err *e)
+{
+	struct target t;
+
+	if (begin(n, &t, e))
+		return -1;
+	if (!fill(n, target_path(&t), e))
+		return target_commit(&t, n->cache != IMG_CACHE_UNSAFE, e);
+	target_name_in(&t, e);
+	target_abandon(&t);
+	return -1;
+}
