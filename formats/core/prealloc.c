@@ -39,37 +39,37 @@ static bool has_space(const struct extent *x)
 static int fill(
     const struct reservation *r, enum img_prealloc how, struct err *e)
 {
-	switch (how) {
-	case IMG_PREALLOC_OFF:
-	case IMG_PREALLOC_METADATA:
-		break;
-	case IMG_PREALLOC_FALLOC:
-		if (host_allocate(r->file, r->host, r->len, e))
-			return -1;
-		break;
-	case IMG_PREALLOC_FULL:
+	if (how == IMG_PREALLOC_FULL)
 		return prealloc_write(r->file, r->host, r->len, e);
-	}
-	if (!r->zeroed && !r->space_only)
-		return host_zero(r->file, r->host, r->len, 0, e);
+	if (!r->zeroed &&
+	    host_zero(r->file, r->host, r->len, HOST_ZERO_PUNCH, e))
+		return -1;
+	if (how == IMG_PREALLOC_FALLOC)
+		return host_allocate(r->file, r->host, r->len, e);
 	return host_grow(r->file, r->host + r->len, e);
 }
 
-/* Space for the start of [guest, end); *done: up to where. */
+/* Space for [guest, end), which has none. */
 static int give_space(struct image *img, uint64_t guest, uint64_t end,
-    enum img_prealloc how, uint64_t *done, struct err *e)
+    enum img_prealloc how, struct err *e)
 {
-	struct reservation r;
+	while (guest < end) {
+		struct reservation r;
 
-	if (write_reserve(img, guest, end - guest, 0, &r, e))
-		return -1;
-	r.space_only = img->has_backing;
-	if (fill(&r, how, e)) {
-		write_abandon(img, &r);
-		return -1;
+		if (write_reserve(img, guest, end - guest, 0, &r, e))
+			return -1;
+		r.space_only = true;
+		if (fill(&r, how, e)) {
+			write_abandon(img, &r);
+			return -1;
+		}
+		if (write_publish(img, &r, e))
+			return -1;
+		guest = r.guest + r.len;
+		if (image_commit_due(img) && image_commit(img, e))
+			return -1;
 	}
-	*done = r.guest + r.len;
-	return write_publish(img, &r, e);
+	return 0;
 }
 
 int img_preallocate(struct image *img, uint64_t guest, uint64_t end,
@@ -77,7 +77,6 @@ int img_preallocate(struct image *img, uint64_t guest, uint64_t end,
 {
 	while (guest < end) {
 		struct extent x;
-		uint64_t done;
 		int rc;
 
 		rwlock_shared(&img->meta);
@@ -85,12 +84,10 @@ int img_preallocate(struct image *img, uint64_t guest, uint64_t end,
 		rwlock_shared_end(&img->meta);
 		if (rc)
 			return -1;
-		done = guest + x.len;
 		if (!has_space(&x) &&
-		    (give_space(img, guest, done, how, &done, e) ||
-			image_commit_if_due(img, e)))
+		    give_space(img, guest, guest + x.len, how, e))
 			return -1;
-		guest = done;
+		guest += x.len;
 	}
 	return 0;
 }

@@ -406,6 +406,7 @@ const struct driver qcow2_driver = {
     .commit = qcow2_commit,
     .create = qcow2_create,
     .create_check = qcow2_create_check,
+    .resize = qcow2_resize,
     .walk = qcow2_walk,
     .check = qcow2_check,
     .measure = qcow2_measure,

@@ -250,6 +250,8 @@ int qcow2_publish(
 void qcow2_abandon(struct image *img, const struct reservation *r);
 int qcow2_l1_set(
     struct image *img, uint64_t l1_ix, uint64_t entry, struct err *e);
+/* The active L1 table does not point to an L2 table any more.  meta excl. */
+int qcow2_retire_l2(struct image *img, uint64_t host, struct err *e);
 /* Give the active L1 entry of `guest` an L2 table of its own.  meta excl. */
 int qcow2_own_l2(struct image *img, uint64_t guest, struct err *e);
 void qcow2_entry_put(const struct qcow2 *q, struct table *slice, uint32_t ix,

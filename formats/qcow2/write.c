@@ -60,8 +60,7 @@ static int fill_l2(
 	return 0;
 }
 
-/* The image's only use of a table at `host` has ended. */
-static int retire_l2(struct image *img, uint64_t host, struct err *e)
+int qcow2_retire_l2(struct image *img, uint64_t host, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
 
@@ -85,7 +84,7 @@ int qcow2_own_l2(struct image *img, uint64_t guest, struct err *e)
 	if (clusterset_add(&q->meta, host >> q->h.cluster_bits, 1, e) ||
 	    fill_l2(img, host, old, e) ||
 	    qcow2_l1_set(img, l1_ix, host | QCOW2_COPIED, e) ||
-	    (old && retire_l2(img, old, e)))
+	    (old && qcow2_retire_l2(img, old, e)))
 		return image_fail(img, e);
 	return 0;
 }

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Cutting off the end of a disk: see resize.h.
+ *
+ * Entries past the end become empty, also those that say "zeroes": a disk that
+ * grows again begins with nothing there.  L2 tables that map nothing else go
+ * with them.
+ */
+#include "../core/drv.h"
+#include "../core/request.h"
+#include "../core/write.h"
+#include "refbits.h"
+#include "resize.h"
+
+/* The bytes behind the new end in its own cluster. */
+static int clean_tail(struct image *img, uint64_t size, struct err *e)
+{
+	uint64_t end = round_up(size, qcow2_of(img)->cluster_len);
+	struct extent x;
+	int rc;
+
+	end = min_u64(end, img_size(img));
+	for (uint64_t guest = size; guest < end; guest += x.len) {
+		rwlock_shared(&img->meta);
+		rc = drv_map(img, guest, end - guest, &x, e);
+		rwlock_shared_end(&img->meta);
+		if (rc)
+			return -1;
+		if ((x.kind == EXT_DATA || x.kind == EXT_PACKED) &&
+		    zero_range(img, x.len, guest, 0, e))
+			return -1;
+	}
+	return 0;
+}
+
+/* ---- entries ------------------------------------------------------------- */
+
+/* Entries [ix, n) of a slice; `keep`: the table stays, without them. */
+static int retire_entries(struct image *img, struct table *slice, uint32_t ix,
+    uint32_t n, bool keep, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+
+	if (keep && tables_change(q->tables, slice, e))
+		return -1;
+	for (; ix < n; ix++) {
+		static const struct qcow2_entry empty;
+		struct qcow2_entry x;
+
+		qcow2_entry_get(q, slice, ix, &x);
+		if (!x.l2 && !x.sub)
+			continue;
+		if (qcow2_retire_entry(img, &x, true, e))
+			return -1;
+		if (keep)
+			qcow2_entry_put(q, slice, ix, &empty);
+	}
+	return 0;
+}
+
+/* Entries from l2_ix on of the table at `host`. */
+static int retire_table(
+    struct image *img, uint64_t host, uint32_t l2_ix, bool keep, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	uint32_t n = q->slice_len / q->l2_entry_len;
+
+	for (uint32_t first = 0; first < q->l2_n; first += n) {
+		struct table *slice;
+		int rc;
+
+		if (first + n <= l2_ix)
+			continue;
+		slice = tables_get(q->tables,
+		    host + (uint64_t)first * q->l2_entry_len, q->slice_len,
+		    TABLE_MAP, e);
+		if (!slice)
+			return -1;
+		rc = retire_entries(
+		    img, slice, l2_ix > first ? l2_ix - first : 0, n, keep, e);
+		tables_put(q->tables, slice);
+		if (rc)
+			return -1;
+	}
+	return 0;
+}
+
+/* What L1 entry l1_ix maps from guest on; all of it: the table goes too. */
+static int cut_l2(
+    struct image *img, uint64_t l1_ix, uint64_t guest, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	uint32_t l2_ix = (guest >> q->h.cluster_bits) % q->l2_n;
+	uint64_t host = qcow2_l1_get(q, l1_ix) & QCOW2_HOST_MASK;
+
+	if (!host)
+		return 0;
+	if (!qcow2_cluster_ok(q, host, q->cluster_len))
+		return qcow2_bad_entry(img, "L1 table", q->h.l1_host, l1_ix,
+		    "points to no cluster of the file", e);
+	if (!l2_ix)
+		return retire_table(img, host, 0, false, e) ||
+			       qcow2_l1_set(img, l1_ix, 0, e) ||
+			       qcow2_retire_l2(img, host, e)
+			   ? -1
+			   : 0;
+	if (qcow2_own_l2(img, guest, e))
+		return -1;
+	host = qcow2_l1_get(q, l1_ix) & QCOW2_HOST_MASK;
+	return retire_table(img, host, l2_ix, true, e);
+}
+
+int qcow2_cut(struct image *img, uint64_t size, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	uint64_t guest = round_up(size, q->cluster_len);
+	uint64_t span = qcow2_l2_span(q);
+
+	if (clean_tail(img, size, e))
+		return -1;
+	for (uint64_t ix = guest / span; ix < q->h.l1_n; ix++) {
+		int rc;
+
+		rwlock_excl(&img->meta);
+		rc = cut_l2(img, ix, guest, e);
+		rwlock_excl_end(&img->meta);
+		if (rc)
+			return image_fail(img, e);
+		if (image_commit_due(img) && image_commit(img, e))
+			return -1;
+		guest = (ix + 1) * span;
+	}
+	return 0;
+}
+
+/* ---- the file ------------------------------------------------------------ */
+
+/* Behind the last count in a piece of a block that is not 0; 0: none. */
+static uint64_t counts_end(const uint8_t *p, uint32_t len, unsigned order)
+{
+	uint64_t n;
+
+	while (len && !p[len - 1])
+		len--;
+	n = len * 8ull >> order;
+	if (order > 3) /* the byte may be in the middle of a count */
+		n = div_up(len * 8ull, 1ull << order);
+	while (n && !refbits_get(p, order, n - 1))
+		n--;
+	return n;
+}
+
+/* The same for a whole block: clusters from its first one. */
+static int block_end(
+    struct image *img, uint64_t host, uint64_t *n, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	uint64_t per_slice = q->slice_len * 8ull >> q->h.refcount_order;
+
+	*n = 0;
+	for (uint64_t i = q->cluster_len / q->slice_len; !*n && i--;) {
+		struct table *t = tables_get(q->tables, host + i * q->slice_len,
+		    q->slice_len, TABLE_COUNT, e);
+
+		if (!t)
+			return -1;
+		*n = counts_end(t->data, q->slice_len, q->h.refcount_order);
+		if (*n)
+			*n += i * per_slice;
+		tables_put(q->tables, t);
+	}
+	return 0;
+}
+
+static int used_end(struct image *img, uint64_t *end_cl, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	uint64_t ix = min_u64(qcow2_reftable_n(q),
+	    div_up(q->end >> q->h.cluster_bits, q->refblock_n));
+
+	*end_cl = 0;
+	while (!*end_cl && ix--) {
+		uint64_t host, n;
+
+		if (qcow2_refblock_host(img, ix, &host, e))
+			return -1;
+		if (!host)
+			continue;
+		if (block_end(img, host, &n, e))
+			return -1;
+		if (n)
+			*end_cl = ix * q->refblock_n + n;
+	}
+	return 0;
+}
+
+int qcow2_cut_file(struct image *img, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	uint64_t end_cl, end;
+	int rc;
+
+	if (q->data != img->file && !q->data->fixed_size &&
+	    host_truncate(q->data, img_size(img), e))
+		return -1;
+	rwlock_excl(&img->meta);
+	rc = used_end(img, &end_cl, e);
+	end = rc ? 0 : end_cl << q->h.cluster_bits;
+	if (!rc && end < q->end)
+		q->end = end;
+	rwlock_excl_end(&img->meta);
+	if (rc || img->file->fixed_size || end >= host_size(img->file))
+		return rc;
+	return host_truncate(img->file, end, e);
+}
