@@ -40,7 +40,7 @@ static void make_tables(const struct opt *opts, struct tables *t)
 	strcpy(t->letters, ":h");
 	t->names[names_n++] =
 	    (struct option){"help", no_argument, NULL, HELP_VALUE};
-	for (unsigned i = 0; opts[i].help && i < OPTS_MAX; i++) {
+	for (unsigned i = 0; i < OPTS_MAX && opts[i].help; i++) {
 		const struct opt *o = &opts[i];
 
 		if (o->letter)

@@ -62,7 +62,9 @@ static void journal_drop(struct crashfile *c, size_t n) REQUIRES(&c->lock)
 		free(c->journal[i].data);
 	c->change_n -= n;
 	c->synced += n;
-	memmove(c->journal, c->journal + n, c->change_n * sizeof *c->journal);
+	if (c->change_n)
+		memmove(c->journal, c->journal + n,
+		    c->change_n * sizeof *c->journal);
 }
 
 /* Apply bytes [from, to) of a write or zeroing, counted from its start. */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "check.h"
+#include "config.h"
 #include "disk.h"
 #include "formats/core/units.h"
 #include "formats/core/zero.h"
@@ -54,7 +55,9 @@ static const struct target {
     {"qcow2", "compat=0.10", 0},
     {"qcow2", NULL, IMG_COPY_PACK},
     {"qcow2", "cluster_size=4k", IMG_COPY_PACK},
+#ifdef HAVE_ZSTD
     {"qcow2", "compression_type=zstd", IMG_COPY_PACK},
+#endif
     {"qcow2", NULL, IMG_COPY_UNORDERED},
 };
 
