@@ -7,15 +7,12 @@ needs nbdkit nbdinfo qemu-img qemu-io qemu-nbd "$PLUGIN"
 qemu-img create -q -f qcow2 disk.qcow2 1M
 
 # A virtual machine writes to it (qemu-nbd stands for it): refused at start.
-qemu-nbd --persistent --fork --socket="$TMP/qemu.sock" --pid-file=pid \
-	-f qcow2 disk.qcow2
-on_exit kill -9 "$(cat pid)"
+start_qemu_nbd -f qcow2 disk.qcow2
 expect_exit 1 nbdkit -r -U - "$PLUGIN" disk.qcow2 --run 'echo served'
 expect_err disk.qcow2
 expect_err lock
 [ ! -s out ]
-kill "$(cat pid)"
-wait_until test ! -e "$TMP/qemu.sock"
+stop_server
 
 # We write: others are kept out.  We only read: others may read too.
 start_nbdkit "$PLUGIN" disk.qcow2

@@ -244,6 +244,13 @@ start_nbdkit()
 	start_server nbdkit --foreground --unix "$SOCK" "$@"
 }
 
+# start_qemu_nbd ARGS...: the reference's server.
+start_qemu_nbd()
+{
+	next_socket
+	start_server qemu-nbd --persistent --socket="$SOCK" "$@"
+}
+
 # End the newest server as its user would; it must say that all went well.
 stop_server()
 {
