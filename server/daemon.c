@@ -175,6 +175,7 @@ static void exec_shell(const char *command, const struct run_env *env)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
+	signal(SIGXFSZ, SIG_DFL);
 	set_env("uri", env->uri);
 	set_env("unixsocket", env->unixsocket);
 	set_env("port", env->port);

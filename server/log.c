@@ -2,6 +2,7 @@
 /* Messages: see log.h.  One write for each, so that threads do not mix. */
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "log.h"
 
@@ -25,10 +26,12 @@ const char *log_program(void)
 
 static void print(const char *fmt, va_list ap)
 {
-	char line[sizeof((struct err *)0)->msg + 64];
+	char *text;
 
-	vsnprintf(line, sizeof line, fmt, ap);
-	fprintf(stderr, "%s: %s\n", program, line);
+	if (vasprintf(&text, fmt, ap) < 0)
+		return;
+	fprintf(stderr, "%s: %s\n", program, text);
+	free(text);
 }
 
 void log_error(const char *fmt, ...)

@@ -65,6 +65,7 @@ static int open_signals(struct server *s, struct err *e)
 	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* the write fails, and is told so */
 	s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
 	return s->signal_fd < 0 ? err_sys(e, errno, "signalfd") : 0;
 }
@@ -116,7 +117,7 @@ static int open_image(struct server *s, struct err *e)
 		err_prefix(e, "Failed to blk_new_open '%s': ", a->file);
 		return -1;
 	}
-	if (img_probed_raw(s->img))
+	if (img_probed_raw(s->img) && img_writable(s->img))
 		warn_probed_raw(a->file);
 	size = img_size(s->img);
 	if (a->offset > size)
