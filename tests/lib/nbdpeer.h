@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The server over socket pairs, and the client's side of them byte by byte:
+ * nothing here keeps a client from sending what it must not.
+ *
+ * A reply that does not come, or is not the one expected, fails the test.
+ */
+#ifndef TEST_NBDPEER_H
+#define TEST_NBDPEER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/clients.h"
+#include "server/export.h"
+
+#define PEER_SIZE (1u << 20) /* bytes of the image */
+#define PEER_HOLE 0x20000u   /* [PEER_HOLE, PEER_DATA) has nothing */
+#define PEER_DATA 0xc0000u
+
+/* The byte that the image holds at first. */
+uint8_t peer_byte(uint64_t off);
+
+struct peer {
+	struct image *img;
+	struct export export[2]; /* "" and "other", the same bytes */
+	struct exports exports;
+	struct sched *sched;
+	struct conn_shared shared;
+	struct clients *clients;
+};
+
+struct peer_setup {
+	bool read_only;
+	unsigned limit_ms; /* for the handshake; 0 none */
+};
+
+void peer_start(struct peer *p, const struct peer_setup *how);
+/* Stops the server; it may not hang, whatever its clients have done. */
+void peer_end(struct peer *p);
+/* A connected client. */
+int peer_connect(struct peer *p);
+/* Waits until that many clients are left. */
+void peer_wait_clients(struct peer *p, unsigned n);
+
+/* The image itself has `len` bytes at `off` of this value; -1: as at first. */
+void peer_expect_image(struct peer *p, uint64_t off, size_t len, int byte);
+
+/* ---- bytes ---- */
+
+void peer_send(int fd, const void *buf, size_t len);
+void peer_recv(int fd, void *buf, size_t len);
+/* The server has closed the connection and sends nothing more. */
+void peer_expect_end(int fd);
+
+/* ---- negotiation ---- */
+
+/* The greeting, answered with these flags. */
+void peer_greet(int fd, uint32_t client_flags);
+void peer_option(int fd, uint32_t opt, const void *data, size_t len);
+/* A reply of this type; its data goes to buf (4 KiB), its length is returned */
+size_t peer_option_reply(int fd, uint32_t opt, uint32_t type, void *buf);
+/* The option's only reply. */
+void peer_expect_option(
+    int fd, uint32_t opt, const void *data, size_t len, uint32_t type);
+/* All of it, up to transmission of the export "". */
+void peer_negotiate(int fd, bool structured, bool contexts);
+
+/* ---- transmission ---- */
+
+void peer_request(int fd, uint16_t type, uint16_t flags, uint64_t cookie,
+    uint64_t off, uint32_t len);
+void peer_expect_simple(int fd, uint64_t cookie, uint32_t error);
+/* A chunk; its payload goes to buf (max bytes), its length is returned. */
+size_t peer_expect_chunk(int fd, uint64_t cookie, uint16_t flags, uint16_t type,
+    void *buf, size_t max);
+/* A reply that only says that all went well. */
+void peer_expect_done(int fd, uint64_t cookie);
+/* A reply that is one error chunk. */
+void peer_expect_error(int fd, uint64_t cookie, uint32_t error);
+
+#endif
