@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# imgd: command lines that are wrong get the reference's message and exit code.
+. "$(dirname "$0")/../lib/e2e.sh"
+needs qemu-nbd qemu-img "$IMGD"
+
+truncate -s 1M raw.img
+qemu-img create -q -f qcow2 disk.qcow2 1M
+ln -s "$IMGD" qemu-nbd
+long=$(printf %05000d 1)
+
+# check ARGS...: qemu-nbd refuses them, and imgd under that name says the same.
+check()
+{
+	expect_exit 1 qemu-nbd "$@"
+	mv err want
+	expect_exit 1 ./qemu-nbd "$@"
+	same want err
+	[ ! -s out ]
+}
+
+check
+check raw.img disk.qcow2
+check --bogus raw.img
+check -p
+check -k relative raw.img
+check -e x raw.img
+check -e -1 raw.img
+check -e 99999999999 raw.img
+check -o 512k raw.img
+check -o 2097152 -k "$TMP/s" -f raw raw.img
+check -n --cache=none raw.img
+check --cache=bogus raw.img
+check --discard=bogus raw.img
+check --discard=on --discard=off raw.img
+check --image-opts -f raw driver=raw
+check -f bogus raw.img
+check -f qcow2 raw.img
+check nope
+check -x "$long" -f raw raw.img
+check -D "$long" -f raw raw.img
+check -p bogus -f raw raw.img
+check -b 203.0.113.1 -f raw raw.img
+check -k /no/such/folder/s -f raw raw.img
+check -k "/${long:0:200}" -f raw raw.img
+check -k "$TMP/s" --pid-file=/no/such/folder/pid -f raw raw.img
+check --image-opts driver=raw,file.filename=nope
+[ ! -e s ]
+
+# What the reference does not refuse, or does not have.
+expect_exit 1 "$IMGD" -k "$TMP/s" -p 1 raw.img
+expect_err 'imgd: -k cannot be used with -p or -b'
+expect_exit 1 "$IMGD" --handshake-limit=x raw.img
+expect_err "imgd: Invalid handshake limit 'x'"
+expect_exit 1 "$IMGD" -k "$TMP/raw.img" -f raw raw.img
+expect_err "Failed to bind socket to $TMP/raw.img: File exists"
+expect_exit 1 "$IMGD" -l nope disk.qcow2
+expect_err "Can't find snapshot"
+for option in -s -A '-B x' '-c /dev/nbd0' '-d' -L --aio=native \
+	--detect-zeroes=on --object=secret --tls-creds=x; do
+	# shellcheck disable=SC2086
+	expect_exit 1 "$IMGD" $option raw.img
+	expect_err 'is not supported'
+done
+
+# A raw image that was not said to be raw.
+expect_exit 0 "$IMGD" raw.img --run true
+expect_err "WARNING: Image format was not specified for 'raw.img'"
+[ "$(wc -l <err)" = 3 ]
+expect_exit 0 "$IMGD" -r raw.img --run true
+[ ! -s err ]
+
+expect_exit 0 "$IMGD" --help
+expect_out '--handshake-limit'
+expect_exit 0 "$IMGD" --version
+[[ $(cat out) =~ ^imgd\ [0-9]+\.[0-9]+\.[0-9]+$ ]]
+expect_exit 0 ./qemu-nbd --version
+[[ $(cat out) =~ ^qemu-nbd\ [0-9]+\.[0-9]+\.[0-9]+ ]]

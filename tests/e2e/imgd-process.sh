@@ -1,0 +1,172 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# imgd: how it starts, when it ends, and what it leaves behind.
+. "$(dirname "$0")/../lib/e2e.sh"
+needs nbdinfo nbdcopy qemu-img qemu-io "$IMGD"
+
+random_file disk.raw 4194304
+path=$TMP/s
+uri="nbd+unix:///?socket=$path"
+
+gone()
+{
+	! kill -0 "$1" 2>/dev/null
+}
+
+# A signal ends it well; the socket and the pid file go.
+for signal in TERM INT HUP; do
+	start_imgd -f raw --pid-file=pid disk.raw
+	[ "$(cat pid)" = "$SERVER_PID" ]
+	nbdinfo --size "$URI" >/dev/null
+	kill -s "$signal" "$SERVER_PID"
+	wait "$SERVER_PID"
+	[ ! -e "$SOCK" ] && [ ! -e pid ]
+done
+
+# Without -t it goes with the last client that negotiated; a port probe is
+# none.
+"$IMGD" -f raw -k "$path" disk.raw &
+pid=$!
+on_exit kill_server "$pid"
+wait_until listening "$path"
+python3 - "$path" <<'END'
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.recv(18)
+END
+nbdinfo --list "$uri" >/dev/null
+sleep 0.2
+kill -0 "$pid"
+nbdinfo --size "$uri" >/dev/null
+wait_until gone "$pid"
+wait "$pid"
+[ ! -e "$path" ]
+
+# A socket that a killed server left is replaced.
+start_imgd -f raw disk.raw
+kill_server "$SERVER_PID" || true
+[ -e "$SOCK" ]
+expect_exit 0 "$IMGD" -f raw -k "$SOCK" disk.raw --run 'nbdinfo --size "$uri"'
+expect_out 4194304
+
+# --fork: ready when it returns; failures are told.
+expect_exit 0 "$IMGD" --fork -t -f raw -k "$path" --pid-file=pid disk.raw
+[ ! -s out ] && [ ! -s err ]
+pid=$(cat pid)
+on_exit kill_server "$pid"
+nbdinfo --size "$uri" >/dev/null
+expect_exit 1 "$IMGD" --fork -t -f raw -k "$TMP/s2" nope.raw
+expect_err "Could not open 'nope.raw'"
+kill "$pid"
+wait_until gone "$pid"
+[ ! -e "$path" ] && [ ! -e pid ]
+
+# --run: the variables, the exit code, a TCP port of its own, private folders
+# that are gone afterwards.
+expect_exit 7 "$IMGD" -f raw disk.raw --run 'nbdinfo --size "$uri" &&
+	echo "$unixsocket" && exit 7'
+expect_out 4194304
+[ ! -e "$(dirname "$(tail -n 1 out)")" ]
+expect_exit 0 "$IMGD" -f raw -b 127.0.0.1 -p 0 -x 'a b' disk.raw --run '
+	echo "$uri" "$port" "$exportname"; nbdinfo --size "$uri"'
+port=$(awk '{ print $2; exit }' out)
+expect_out "nbd://127.0.0.1:$port/a%20b $port a b"
+expect_out 4194304
+expect_exit 0 "$IMGD" -f raw -b localhost -p 0 disk.raw --run '
+	nbdinfo --size "$uri"'
+
+# A socket from the service manager.
+expect_exit 0 python3 - "$IMGD" <<'END'
+import os, socket, subprocess, sys
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+s.listen()
+port = s.getsockname()[1]
+pid = os.fork()
+if not pid:
+    os.dup2(s.fileno(), 3)
+    os.set_inheritable(3, True)
+    os.environ["LISTEN_PID"] = str(os.getpid())
+    os.environ["LISTEN_FDS"] = "1"
+    os.execv(sys.argv[1], [sys.argv[1], "-f", "raw", "disk.raw"])
+s.close()
+uri = "nbd://127.0.0.1:%d" % port
+size = subprocess.check_output(["nbdinfo", "--size", uri])
+assert int(size) == 4194304
+assert os.waitpid(pid, 0)[1] == 0
+END
+
+# -e: one client at a time; the next one waits for its turn.
+start_imgd -f raw disk.raw
+coproc qemu-io -f raw "$URI"
+echo length >&"${COPROC[1]}"
+read -r line <&"${COPROC[0]}" # it is connected
+[[ $line == *'4 MiB' ]]
+nbdinfo --size "$URI" >second &
+second=$!
+sleep 0.3
+kill -0 "$second"
+[ ! -s second ]
+echo q >&"${COPROC[1]}"
+wait "$second"
+[ "$(cat second)" = 4194304 ]
+stop_server
+
+# A client that says nothing is dropped, and does not keep its place.
+start_imgd -f raw --handshake-limit=1 disk.raw
+expect_exit 0 timeout 10 python3 - "$SOCK" <<'END'
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+while s.recv(100):
+    pass
+END
+stop_server
+
+# What a client was told is written is in the file when the server has ended,
+# and what it had asked for at that moment is answered.
+start_imgd -f raw disk.raw
+python3 - "$SOCK" "$SERVER_PID" <<'END'
+import os, signal, socket, struct, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+
+def get(n):
+    b = b""
+    while len(b) < n:
+        part = s.recv(n - len(b))
+        if not part:
+            raise EOFError
+        b += part
+    return b
+
+get(18)
+s.sendall(struct.pack(">I8sII", 3, b"IHAVEOPT", 1, 0))
+get(10)
+s.sendall(b"".join(
+    struct.pack(">IHHQQI", 0x25609513, 0, 1, i, i * 4096, 4096) + b"z" * 4096
+    for i in range(100)))
+first = get(16)
+os.kill(int(sys.argv[2]), signal.SIGTERM)
+replies = [first]
+try:
+    while True:
+        replies.append(get(16))
+except EOFError:
+    pass
+with open("told", "w") as f:
+    for r in replies:
+        magic, error, i = struct.unpack(">IIQ", r)
+        assert magic == 0x67446698 and error in (0, 108)
+        if not error:
+            print(i, file=f)
+END
+wait "$SERVER_PID"
+python3 - <<'END'
+with open("disk.raw", "rb") as f:
+    for line in open("told"):
+        f.seek(int(line) * 4096)
+        assert f.read(4096) == b"z" * 4096
+END
+echo "$(wc -l <told) of 100 writes done"
