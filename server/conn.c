@@ -31,10 +31,8 @@
 #include "session.h"
 #include "stream.h"
 
-#define IN_LEN (64 * KiB)
-#define DRAIN_MS                                                               \
-	10000 /* a client that takes no reply for so long is dropped           \
-	       */
+#define IN_LEN	 (64 * KiB)
+#define DRAIN_MS 5000 /* then a client that takes no reply is dropped */
 
 struct conn {
 	struct stream *stream;
