@@ -111,8 +111,9 @@ struct command {
 		    COMMON(src_cache)                                          \
 	}
 
-extern const struct command cmd_check, cmd_compare, cmd_convert, cmd_create,
-    cmd_dd, cmd_info, cmd_map, cmd_measure, cmd_resize, cmd_snapshot;
+extern const struct command cmd_bench, cmd_check, cmd_compare, cmd_convert,
+    cmd_create, cmd_dd, cmd_info, cmd_map, cmd_measure, cmd_resize,
+    cmd_snapshot;
 extern const struct command *const commands[]; /* ends with NULL */
 
 #endif

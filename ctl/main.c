@@ -26,6 +26,7 @@ const struct command *const commands[] = {
     &cmd_check,
     &cmd_compare,
     &cmd_convert,
+    &cmd_bench,
     &cmd_create,
     &cmd_dd,
     &cmd_info,

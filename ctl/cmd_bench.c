@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * bench: requests of one size on an image, as many at a time as asked for.
+ *
+ * One round puts up to `depth` requests into a batch of the core, so that
+ * what has to wait for storage waits together; a request's latency is the
+ * time from the start of its round to its own end.  Writes that allocate are
+ * done one after the other.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "jout.h"
+#include "latency.h"
+#include "msg.h"
+#include "out.h"
+#include "source.h"
+
+#define DEPTH_MAX 65536u
+
+struct bench_args {
+	struct common c;
+	const char *count, *depth, *flush_interval, *aio, *offset, *pattern;
+	const char *buffer_len, *step, *write_mix;
+	bool native, no_drain, write, random, latency;
+};
+
+struct bench {
+	uint64_t count, depth, flush_interval, start, len, step;
+	unsigned write_percent; /* of the requests */
+	unsigned pattern;
+	bool random;
+	struct image *img;
+	struct batch *batch;
+	uint8_t *buf; /* depth buffers of len bytes */
+	struct img_request *rq;
+	bool *planned;
+
+	uint64_t off, rng, since_flush;
+	uint64_t ns;		   /* of the whole run */
+	struct latency latency[2]; /* reads, writes */
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* ---- requests -------------------------------------------------------------
+ */
+
+/* The same sequence in every run. */
+static uint64_t random_below(struct bench *b, uint64_t n)
+{
+	b->rng = b->rng * 6364136223846793005u + 1442695040888963407u;
+	return (b->rng >> 16) % n;
+}
+
+/* Requests wrap around at the end of the image. */
+static uint64_t next_offset(struct bench *b)
+{
+	uint64_t last = img_size(b->img) - b->len, off;
+
+	if (b->random)
+		return random_below(b, last / b->len + 1) * b->len;
+	if (b->off > last)
+		b->off %= last + 1;
+	off = b->off;
+	b->off += b->step;
+	return off;
+}
+
+static void set_request(struct bench *b, uint64_t i)
+{
+	bool write =
+	    b->write_percent == 100 ||
+	    (b->write_percent && random_below(b, 100) < b->write_percent);
+
+	b->rq[i] = (struct img_request){.op = write ? IMG_WRITE : IMG_READ,
+	    .buf = b->buf + i * b->len,
+	    .len = b->len,
+	    .off = next_offset(b)};
+	if (write)
+		memset(b->rq[i].buf, (int)b->pattern, b->len);
+}
+
+static int run_unplanned(
+    struct bench *b, const struct img_request *rq, struct err *e)
+{
+	if (rq->op == IMG_WRITE)
+		return img_pwrite(
+		    b->img, rq->buf, rq->len, rq->off, rq->flags, e);
+	return img_pread(b->img, rq->buf, rq->len, rq->off, e);
+}
+
+/* The requests of one round; every one that was planned is finished. */
+static int run_round(struct bench *b, uint64_t n, struct err *e)
+{
+	uint64_t begun = now_ns(), i;
+	int rc = 0;
+
+	for (i = 0; i < n && rc >= 0; i++) {
+		set_request(b, i);
+		rc = img_plan(b->img, &b->rq[i], b->batch, e);
+		b->planned[i] = rc > 0;
+	}
+	n = i;
+	batch_run(b->batch);
+	for (i = 0; i < n; i++) {
+		if (b->planned[i])
+			rc |= img_finish(b->img, &b->rq[i], e);
+		else if (rc >= 0)
+			rc = run_unplanned(b, &b->rq[i], e);
+		latency_add(
+		    &b->latency[b->rq[i].op == IMG_WRITE], now_ns() - begun);
+	}
+	return rc < 0 ? -1 : 0;
+}
+
+static int flush_if_due(struct bench *b, uint64_t n, struct err *e)
+{
+	b->since_flush += n;
+	if (!b->flush_interval || b->since_flush < b->flush_interval)
+		return 0;
+	b->since_flush = 0;
+	return img_flush(b->img, e);
+}
+
+static int run_all(struct bench *b, struct err *e)
+{
+	uint64_t begun = now_ns();
+
+	for (uint64_t left = b->count; left;) {
+		uint64_t n = left < b->depth ? left : b->depth;
+
+		if (b->flush_interval && n > b->flush_interval - b->since_flush)
+			n = b->flush_interval - b->since_flush;
+		if (run_round(b, n, e) || flush_if_due(b, n, e))
+			return -1;
+		left -= n;
+	}
+	b->ns = now_ns() - begun;
+	return 0;
+}
+
+/* ---- results --------------------------------------------------------------
+ */
+
+static const double percents[] = {50, 90, 99, 99.9, 99.99};
+static const char *const op_name[] = {"read", "write"};
+
+static double per_second(const struct bench *b, uint64_t n)
+{
+	return b->ns ? (double)n * 1e9 / (double)b->ns : 0;
+}
+
+static void print_latency(const struct bench *b)
+{
+	for (unsigned op = 0; op < 2; op++) {
+		const struct latency *l = &b->latency[op];
+		char rate[OUT_SIZE_LEN];
+
+		if (!l->n)
+			continue;
+		out_size(rate, (uint64_t)per_second(b, l->n * b->len));
+		printf("%s: %.0f IOPS, %s/s, latency in microseconds: "
+		       "mean %.1f, min %.1f",
+		    op_name[op], per_second(b, l->n), rate,
+		    (double)l->sum_ns / (double)l->n / 1e3,
+		    (double)l->min_ns / 1e3);
+		for (unsigned i = 0; i < sizeof percents / sizeof *percents;
+		     i++)
+			printf(", %g%% %.1f", percents[i],
+			    (double)latency_percentile(l, percents[i]) / 1e3);
+		printf(", max %.1f\n", (double)l->max_ns / 1e3);
+	}
+}
+
+static void json_latency(struct jout *w, const struct bench *b, unsigned op)
+{
+	const struct latency *l = &b->latency[op];
+
+	jout_begin(w, op_name[op], '{');
+	jout_u64(w, "requests", l->n);
+	jout_u64(w, "iops", (uint64_t)per_second(b, l->n));
+	jout_u64(w, "bytes-per-second", (uint64_t)per_second(b, l->n * b->len));
+	jout_begin(w, "latency-ns", '{');
+	jout_u64(w, "min", l->min_ns);
+	jout_u64(w, "mean", l->n ? l->sum_ns / l->n : 0);
+	for (unsigned i = 0; i < sizeof percents / sizeof *percents; i++) {
+		char key[16];
+
+		snprintf(key, sizeof key, "p%g", percents[i]);
+		jout_u64(w, key, latency_percentile(l, percents[i]));
+	}
+	jout_u64(w, "max", l->max_ns);
+	jout_end(w, '}');
+	jout_end(w, '}');
+}
+
+static int print_json(const struct bench *b)
+{
+	struct jout w;
+	struct out o;
+
+	if (out_begin(&o))
+		return EXIT_FAILURE;
+	w = (struct jout){.f = o.f};
+	jout_begin(&w, NULL, '{');
+	jout_u64(&w, "requests", b->count);
+	jout_u64(&w, "request-bytes", b->len);
+	jout_u64(&w, "depth", b->depth);
+	jout_u64(&w, "elapsed-ns", b->ns);
+	for (unsigned op = 0; op < 2; op++)
+		if (b->latency[op].n)
+			json_latency(&w, b, op);
+	jout_end(&w, '}');
+	jout_done(&w);
+	return out_end(&o, EXIT_SUCCESS);
+}
+
+static void print_plan(const struct bench *b)
+{
+	printf("Sending %" PRIu64 " %s requests, %" PRIu64 " bytes each, "
+	       "%" PRIu64 " in parallel (starting at offset %" PRIu64
+	       ", step size %" PRIu64 ")\n",
+	    b->count,
+	    b->write_percent == 100 ? "write"
+	    : b->write_percent	    ? "mixed"
+				    : "read",
+	    b->len, b->depth, b->start, b->step);
+	if (b->flush_interval)
+		printf("Sending flush every %" PRIu64 " requests\n",
+		    b->flush_interval);
+	fflush(stdout);
+}
+
+/* ---- options --------------------------------------------------------------
+ */
+
+static bool number(const char *text, const char *what, uint64_t min,
+    uint64_t max, uint64_t *out)
+{
+	struct err e = ERR_INIT;
+
+	return !text || !parse_size(text, what, min, max, out, &e) ||
+	       (msg_err(&e), false);
+}
+
+static bool read_numbers(const struct bench_args *a, struct bench *b)
+{
+	uint64_t pattern = 0, mix = a->write ? 100 : 0;
+
+	if (!number(a->count, "request count", 0, INT64_MAX, &b->count) ||
+	    !number(a->depth, "queue depth", 1, DEPTH_MAX, &b->depth) ||
+	    !number(a->flush_interval, "flush interval", 0, INT64_MAX,
+		&b->flush_interval) ||
+	    !number(a->offset, "offset", 0, INT64_MAX, &b->start) ||
+	    !number(a->buffer_len, "buffer size", 1, INT32_MAX, &b->len) ||
+	    !number(a->pattern, "pattern byte", 0, 255, &pattern) ||
+	    !number(a->write_mix, "write share", 0, 100, &mix))
+		return false;
+	b->step = b->len;
+	b->pattern = (unsigned)pattern;
+	b->write_percent = (unsigned)mix;
+	b->random = a->random;
+	b->off = b->start;
+	return number(a->step, "step size", 0, INT64_MAX, &b->step);
+}
+
+static int check(const struct bench_args *a, const struct bench *b)
+{
+	if (a->aio && strcmp(a->aio, "threads") && strcmp(a->aio, "native") &&
+	    strcmp(a->aio, "io_uring"))
+		return msg_error("Invalid aio option: %s", a->aio);
+	if (b->flush_interval && !b->write_percent)
+		return msg_error(
+		    "--flush-interval is only available in write tests");
+	if (b->flush_interval && b->flush_interval < b->depth)
+		return msg_error("Flush interval can't be smaller than depth");
+	if (a->no_drain && !b->flush_interval)
+		return msg_error("--no-drain needs --flush-interval");
+	return EXIT_SUCCESS;
+}
+
+/* ---- the run --------------------------------------------------------------
+ */
+
+static int prepare(struct bench *b, struct err *e)
+{
+	if (b->len > img_size(b->img))
+		return err_usage(e,
+		    "requests of %" PRIu64 " bytes on an image of %" PRIu64,
+		    b->len, img_size(b->img));
+	b->buf = calloc(b->depth, b->len);
+	b->rq = calloc(b->depth, sizeof *b->rq);
+	b->planned = calloc(b->depth, sizeof *b->planned);
+	b->batch = batch_new(e);
+	return b->buf && b->rq && b->planned && b->batch ? 0 : err_nomem(e);
+}
+
+static int run_on(const struct bench_args *a, struct bench *b, struct source *s)
+{
+	struct err e = ERR_INIT;
+	bool json;
+	int status;
+
+	if (!out_wants_json(a->c.output, &json))
+		return EXIT_FAILURE;
+	b->img = source_open(s, &e);
+	if (!b->img || prepare(b, &e))
+		return msg_err(&e);
+	if (!json && !a->c.quiet)
+		print_plan(b);
+	if (run_all(b, &e)) {
+		err_prefix(&e, "Failed request: ");
+		return msg_err(&e);
+	}
+	if (json)
+		return print_json(b);
+	status = img_flush(b->img, &e) ? msg_err(&e) : EXIT_SUCCESS;
+	if (!a->c.quiet)
+		printf("Run completed in %.3f seconds.\n", (double)b->ns / 1e9);
+	if (a->latency)
+		print_latency(b);
+	return out_flush() ? EXIT_FAILURE : status;
+}
+
+static int bench_run(void *args)
+{
+	const struct bench_args *a = args;
+	struct bench b = {.count = 75000, .depth = 64, .len = 4096};
+	struct err e = ERR_INIT;
+	struct source s;
+	int status;
+
+	if (!read_numbers(a, &b) || check(a, &b) ||
+	    !source_one_operand(&a->c) || !source_opts_valid(&a->c))
+		return EXIT_FAILURE;
+	s = source_operand(&a->c, a->c.operands[0]);
+	s.how.flags |= b.write_percent ? IMG_O_RDWR : 0;
+	if (!source_cache(a->c.cache, "cache", &s.how.cache))
+		return EXIT_FAILURE;
+	status = run_on(a, &b, &s);
+	batch_free(b.batch);
+	free(b.buf);
+	free(b.rq);
+	free(b.planned);
+	if (b.img && img_close(b.img, &e) && !status)
+		status = msg_err(&e);
+	return status;
+}
+
+#define FIELD(member) offsetof(struct bench_args, member)
+
+static const struct opt opts[] = {
+    OPT_IMAGE_OPTS,
+    OPT_FORMAT(NULL),
+    OPT_CACHE("writeback"),
+    OPT_QUIET,
+    OPT_OUTPUT,
+    OPT_FORCE_SHARE,
+    {'c', NULL, "count", "how many requests (default: 75000)", FIELD(count)},
+    {'d', NULL, "depth", "how many at a time (default: 64)", FIELD(depth)},
+    {0, "flush-interval", "n", "flush after every n requests",
+	FIELD(flush_interval)},
+    {'i', NULL, "aio", "threads, native or io_uring: accepted, no effect",
+	FIELD(aio)},
+    {'n', NULL, NULL, "as -i native", FIELD(native)},
+    {0, "no-drain", NULL, "do not wait before a flush: accepted, no effect",
+	FIELD(no_drain)},
+    {'o', NULL, "offset", "where to begin (default: 0)", FIELD(offset)},
+    {0, "pattern", "byte", "what is written (default: 0)", FIELD(pattern)},
+    {'s', NULL, "size", "bytes in a request (default: 4096)",
+	FIELD(buffer_len)},
+    {'S', NULL, "step", "from one request to the next (default: -s)",
+	FIELD(step)},
+    {'w', NULL, NULL, "write; else read", FIELD(write)},
+    {0, "write-mix", "percent", "that many requests write, the others read",
+	FIELD(write_mix)},
+    {0, "random", NULL, "at random places, the same in every run",
+	FIELD(random)},
+    {0, "latency", NULL, "print rates and latency percentiles too",
+	FIELD(latency)},
+    {0},
+};
+
+const struct command cmd_bench = {
+    .name = "bench",
+    .operands = "filename",
+    .summary = "Measure requests on an image.",
+    .notes = "Requests wrap around at the end of the image.\n",
+    .opts = opts,
+    .args_len = sizeof(struct bench_args),
+    .run = bench_run,
+};
