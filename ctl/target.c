@@ -168,7 +168,10 @@ static bool is_mount_point(const char *path)
 static int replace_old(
     struct target *t, const char *path, const struct stat *old, struct err *e)
 {
-	const struct img_open how = {.format = "raw", .flags = IMG_O_RDWR};
+	/* Only to hold its lock: there is nothing to flush. */
+	const struct img_open how = {.format = "raw",
+	    .flags = IMG_O_RDWR,
+	    .cache = IMG_CACHE_UNSAFE};
 
 	if (!S_ISREG(old->st_mode) || is_mount_point(path))
 		return 0;
