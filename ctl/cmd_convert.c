@@ -232,7 +232,7 @@ static const struct opt opts[] = {
     {'O', NULL, "output_fmt", "format of the target (default: raw)",
 	FIELD(target_format)},
     {'B', NULL, "backing_file",
-	"the target is based on this file: what the sources have not above\n"
+	"the target is based on this file: what the sources have not above "
 	"it is left out",
 	FIELD(backing)},
     {'F', NULL, "backing_fmt", "its format; -B needs it", FIELD(backing_fmt)},
@@ -242,7 +242,7 @@ static const struct opt opts[] = {
     {'l', NULL, "snapshot", "read an internal snapshot of the source",
 	FIELD(snapshot)},
     {'S', NULL, "sparse_size",
-	"zeroes of at least that many bytes are left out (default: 4k);\n"
+	"zeroes of at least that many bytes are left out (default: 4k); "
 	"0: all is written",
 	FIELD(sparse)},
     {'r', NULL, "rate_limit", "bytes a second", FIELD(rate)},

@@ -110,7 +110,7 @@ static const struct opt opts[] = {
     OPT_QUIET,
     {'f', NULL, "fmt", "format of the image (default: raw)", COMMON(format)},
     {'b', NULL, "backing_file",
-	"what the image does not have itself is read from this one; its\n"
+	"what the image does not have itself is read from this one; its "
 	"name is relative to the image",
 	offsetof(struct create_args, backing)},
     {'F', NULL, "backing_fmt", "format of the backing file; -b needs it",

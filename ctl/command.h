@@ -19,7 +19,7 @@ struct opt {
 	char letter;	  /* of the short form; 0: there is none        */
 	const char *name; /* of the long form; NULL: there is none      */
 	const char *arg;  /* what the value is; NULL: there is no value */
-	const char *help; /* lines are cut at \n                        */
+	const char *help; /* one sentence, of any length                */
 	size_t field;	  /* offset of the member that it sets          */
 	bool repeats;	  /* the member is a list                       */
 };
@@ -56,60 +56,34 @@ struct command {
 
 /* Rows that several tables have. */
 #define COMMON(member) offsetof(struct common, member)
+/* clang-format off */
 #define OPT_OBJECT                                                             \
-	{                                                                      \
-		0, "object", "objectdef",                                      \
-		    "define an object that options refer to, such as a "       \
-		    "secret;\n"                                                \
-		    "`help` lists the types",                                  \
-		    COMMON(objects), true                                      \
-	}
+	{0, "object", "objectdef",                                             \
+	 "define an object that options refer to, such as a secret; `help` "   \
+	 "lists the types", COMMON(objects), true}
 #define OPT_IMAGE_OPTS                                                         \
-	{                                                                      \
-		0, "image-opts", NULL,                                         \
-		    "the file name is a list of options "                      \
-		    "(driver=...,file.filename=...)",                          \
-		    COMMON(image_opts)                                         \
-	}
+	{0, "image-opts", NULL,                                                \
+	 "the file name is a list of options, such as "                        \
+	 "driver=qcow2,file.filename=disk", COMMON(image_opts)}
 #define OPT_FORMAT(long_name)                                                  \
-	{                                                                      \
-		'f', long_name, "fmt",                                         \
-		    "format of the image; found out if not given",             \
-		    COMMON(format)                                             \
-	}
+	{'f', long_name, "fmt", "format of the image; found out if not given", \
+	 COMMON(format)}
 #define OPT_FORCE_SHARE                                                        \
-	{                                                                      \
-		'U', "force-share", NULL,                                      \
-		    "take no locks and ignore those of others: the image may " \
-		    "change\n"                                                 \
-		    "while it is read",                                        \
-		    COMMON(force_share)                                        \
-	}
+	{'U', "force-share", NULL,                                             \
+	 "take no locks and ignore those of others: the image may change "     \
+	 "while it is read", COMMON(force_share)}
 #define OPT_OUTPUT                                                             \
-	{                                                                      \
-		0, "output", "ofmt", "human (default) or json", COMMON(output) \
-	}
-#define OPT_QUIET                                                              \
-	{                                                                      \
-		'q', NULL, NULL, "print nothing but errors", COMMON(quiet)     \
-	}
-#define OPT_PROGRESS                                                           \
-	{                                                                      \
-		'p', NULL, NULL, "show progress", COMMON(progress)             \
-	}
-#define OPT_CACHE(text)                                                        \
-	{                                                                      \
-		't', NULL, "cache",                                            \
-		    "cache mode of the target: none, writeback, "              \
-		    "writethrough,\n"                                          \
-		    "directsync or unsafe (default: " text ")",                \
-		    COMMON(cache)                                              \
-	}
+	{0, "output", "ofmt", "human (default) or json", COMMON(output)}
+#define OPT_QUIET {'q', NULL, NULL, "print nothing but errors", COMMON(quiet)}
+#define OPT_PROGRESS {'p', NULL, NULL, "show progress", COMMON(progress)}
+#define OPT_CACHE(by_default)                                                  \
+	{'t', NULL, "cache",                                                   \
+	 "cache mode of the target: none, writeback, writethrough, "           \
+	 "directsync or unsafe (default: " by_default ")", COMMON(cache)}
 #define OPT_SRC_CACHE                                                          \
-	{                                                                      \
-		'T', NULL, "src_cache", "cache mode of what is read",          \
-		    COMMON(src_cache)                                          \
-	}
+	{'T', NULL, "src_cache", "cache mode of what is read",                 \
+	 COMMON(src_cache)}
+/* clang-format on */
 
 extern const struct command cmd_bench, cmd_check, cmd_compare, cmd_convert,
     cmd_create, cmd_dd, cmd_info, cmd_map, cmd_measure, cmd_resize,

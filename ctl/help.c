@@ -16,6 +16,7 @@
 /* The version of the tool whose place this one can take. */
 #define REFERENCE_VERSION "10.0.0"
 
+#define LINE_LEN    80
 #define HELP_COLUMN 28 /* where the text about an option begins */
 
 static bool in_place_of_reference(void)
@@ -96,18 +97,22 @@ void help_all(FILE *f)
 	print_formats(f);
 }
 
-/* The text of a row, its lines below each other. */
-static void print_indented(FILE *f, const char *text, unsigned column)
+/* Cut at blanks; the lines begin below each other. */
+static void print_wrapped(FILE *f, const char *text, unsigned column)
 {
-	for (;;) {
-		size_t len = strcspn(text, "\n");
+	const size_t width = LINE_LEN - column;
 
-		fprintf(f, "%.*s\n", (int)len, text);
-		text += len;
-		if (!*text++)
-			return;
-		fprintf(f, "%*s", column, "");
+	while (strlen(text) > width) {
+		size_t len = width;
+
+		while (len && text[len] != ' ')
+			len--;
+		if (!len)
+			break;
+		fprintf(f, "%.*s\n%*s", (int)len, text, column, "");
+		text += len + 1;
 	}
+	fprintf(f, "%s\n", text);
 }
 
 static void print_option(FILE *f, const struct opt *o)
@@ -127,13 +132,17 @@ static void print_option(FILE *f, const struct opt *o)
 		fprintf(f, "%s\n%*s", left, HELP_COLUMN, "");
 	else
 		fprintf(f, "%-*s", HELP_COLUMN, left);
-	print_indented(f, o->help, HELP_COLUMN);
+	print_wrapped(f, o->help, HELP_COLUMN);
 }
 
 void help_command(FILE *f, const struct command *cmd)
 {
 	static const struct opt help = {'h', "help", NULL, "print this help"};
 
+	if (in_place_of_reference()) {
+		help_all(f);
+		return;
+	}
 	fprintf(f, "usage: %s ", msg_tool);
 	print_syntax(f, cmd);
 	fprintf(f, "\n%s\n\nOptions:\n", cmd->summary);

@@ -10,7 +10,7 @@
 void help_version(FILE *f);
 /* All commands in one text. */
 void help_all(FILE *f);
-/* One command. */
+/* One command; all of them where the tool whose place is taken does so. */
 void help_command(FILE *f, const struct command *cmd);
 
 #endif

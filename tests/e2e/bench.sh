@@ -38,3 +38,7 @@ done <<'EOF'
 -i bogus|Invalid aio option: bogus
 -w -U|force-share=on can only be used with read-only images
 EOF
+
+expect_exit 0 "$IMGCTL" bench -n -c 10 --force-share a.qcow2
+expect_exit 0 "$IMGCTL" bench -c 10 --image-opts driver=qcow2,file.filename=a.qcow2
+expect_exit 0 "$IMGCTL" bench -w -d 4 -c 40 --flush-interval 8 --no-drain a.qcow2

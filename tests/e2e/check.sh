@@ -56,6 +56,7 @@ agree_on_theirs check -f qcow2 flat.raw
 agree_on_theirs check --output x a.qcow2
 agree_on_theirs check -T bogus a.qcow2
 agree_on_theirs check -r bogus a.qcow2
+agree_on_theirs check --repair=bogus a.qcow2
 agree_on_theirs check -p a.qcow2
 for how in leaks all; do
 	before=$(sha theirs/leaks.qcow2)
@@ -73,4 +74,4 @@ expect_exit 1 "$IMGCTL" check -f qcow2 short.qcow2
 expect_exit 1 sh -c '"$1" check theirs/a.qcow2 >/dev/full' - "$IMGCTL"
 hold_lock theirs/empty.qcow2
 expect_exit 1 "$IMGCTL" check theirs/empty.qcow2
-expect_exit 0 "$IMGCTL" check -U theirs/empty.qcow2
+expect_exit 0 "$IMGCTL" check --force-share theirs/empty.qcow2

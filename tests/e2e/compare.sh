@@ -22,7 +22,7 @@ for pair in 'a.raw a.raw' 'a.raw a.qcow2' 'a.qcow2 packed.qcow2' \
 	'a.raw differs.raw' 'differs.raw a.qcow2' 'a.raw longer.raw' \
 	'longer.raw a.raw' 'a.raw more.raw' 'more.raw a.qcow2' \
 	'over.qcow2 a.raw' 'nope a.raw' 'a.raw nope' 'a.raw'; do
-	for o in '' -q -U '-T none'; do
+	for o in '' -q -U --force-share '-T none'; do
 		# shellcheck disable=SC2086
 		agree_on_theirs compare $o $pair
 	done

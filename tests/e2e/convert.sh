@@ -77,7 +77,7 @@ convert -f raw top.raw random.raw to.raw
 # How it is done.
 for o in '-m 1' '-m 16' -W '-W -c' '-S 0' '-S 64k' '-S 16M' '-S 512' -C \
 	'-t none' '-t writeback' '-t writethrough' '-t directsync' \
-	'-T none' '-T unsafe' -U '-r 1G' '-r 0' --salvage -q '-p -q' \
+	'-T none' '-T unsafe' -U --force-share '-r 1G' '-r 0' --salvage -q '-p -q' \
 	'--object secret,id=a,data=x'; do
 	# shellcheck disable=SC2086
 	convert $o -O qcow2 top.qcow2 to.qcow2

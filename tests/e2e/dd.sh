@@ -71,4 +71,5 @@ expect_exit 0 "$IMGCTL" dd --object secret,id=a,data=x if=o.qcow2 of=got
 hold_lock in.raw
 expect_exit 1 "$IMGCTL" dd -f raw if=in.raw of=got
 expect_exit 0 "$IMGCTL" dd -U -f raw if=in.raw of=got
+expect_exit 0 "$IMGCTL" dd --force-share -f raw if=in.raw of=got
 same in.raw got

@@ -63,7 +63,7 @@ agree_on_theirs map nope
 agree_on_theirs map -q base.qcow2
 hold_lock theirs/flat.raw
 expect_exit 1 "$IMGCTL" map -f raw theirs/flat.raw
-expect_exit 0 "$IMGCTL" map -U -f raw theirs/flat.raw
+expect_exit 0 "$IMGCTL" map --force-share -f raw theirs/flat.raw
 
 # What the peer does not print yet.
 expect_exit 0 "$IMGCTL" map --output=json theirs/packed.qcow2

@@ -35,6 +35,7 @@ done
 agree_on_theirs measure -O qcow2 -l s1 a.qcow2
 agree_on_theirs measure -O qcow2 -l snapshot.name=s1 a.qcow2
 agree_on_theirs measure -U -f qcow2 a.qcow2
+agree_on_theirs measure --force-share a.qcow2
 agree_on_theirs measure -f raw -O qcow2 a.raw
 agree_on_theirs measure --image-opts driver=qcow2,file.filename=a.qcow2
 agree_on_theirs measure --object secret,id=a,data=x a.qcow2

@@ -96,3 +96,10 @@ expect_exit 1 "$IMGCTL" snapshot -U -c x sized
 truncate -s 1M plain.raw
 expect_exit 0 "$IMGCTL" snapshot -l plain.raw
 [ ! -s out ] || fail "a raw image has no snapshots"
+
+# Other ways to name the image; objects are accepted.
+expect_exit 0 "$IMGCTL" snapshot -l --force-share --object secret,id=a,data=x \
+	ours
+cp out want
+expect_exit 0 "$IMGCTL" snapshot -l --image-opts driver=qcow2,file.filename=ours
+same want out
