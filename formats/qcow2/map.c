@@ -238,12 +238,55 @@ static void flag_metadata(const struct qcow2 *q, struct extent *x)
 		x->flags |= EXT_F_META;
 }
 
+/* Does entry b map, in the same way, the cluster that follows a's? */
+static bool plain_step(const struct qcow2 *q, const struct qcow2_entry *a,
+    const struct qcow2_entry *b)
+{
+	if (q->sub_n > 1)
+		return false;
+	if (!a->l2)
+		return !b->l2;
+	return a->host && b->l2 == a->l2 + q->cluster_len &&
+	       b->host + q->cluster_len <= q->end;
+}
+
+/* From entry ix, that of `guest`, on: as far as it is of one kind. */
+static int map_slice(struct image *img, const struct table *slice, uint32_t ix,
+    uint64_t guest, uint64_t len, struct extent *x, struct err *e)
+{
+	const struct qcow2 *q = qcow2_of(img);
+	uint32_t per_slice = q->slice_len / q->l2_entry_len;
+	struct qcow2_entry n, next_n;
+	struct extent next;
+	struct err neighbour; /* a damaged one is the next caller's business */
+
+	qcow2_entry_get(q, slice, ix, &n);
+	if (map_cluster(img, &n, guest, x, e))
+		return -1;
+	/* Where it ends inside a cluster, another kind follows. */
+	while (x->kind != EXT_PACKED && x->len < len &&
+	       is_aligned(guest + x->len, q->cluster_len) && ++ix < per_slice) {
+		qcow2_entry_get(q, slice, ix, &next_n);
+		neighbour.kind = ERR_NONE;
+		next.len = q->cluster_len;
+		if (!plain_step(q, &n, &next_n) &&
+		    (map_cluster(
+			 img, &next_n, guest + x->len, &next, &neighbour) ||
+			!goes_on(x, &next)))
+			break;
+		x->len += next.len;
+		n = next_n;
+	}
+	x->len = min_u64(x->len, len);
+	return 0;
+}
+
 int qcow2_map(struct image *img, uint64_t guest, uint64_t len, struct extent *x,
     struct err *e)
 {
 	const struct qcow2 *q = qcow2_of(img);
-	uint32_t ix, per_slice = q->slice_len / q->l2_entry_len;
 	struct table *slice;
+	uint32_t ix;
 	int rc;
 
 	if (!q->l1 || !q->data)
@@ -257,29 +300,8 @@ int qcow2_map(struct image *img, uint64_t guest, uint64_t len, struct extent *x,
 	slice = qcow2_l2_slice(img, guest, &ix, e);
 	if (!slice)
 		return err_is_set(e) ? -1 : map_no_l2(img, guest, len, x, e);
-	for (uint64_t at = guest;;) {
-		struct extent next;
-		struct qcow2_entry n;
-
-		qcow2_entry_get(q, slice, ix, &n);
-		rc = map_cluster(img, &n, at, at == guest ? x : &next, e);
-		if (rc || (at != guest && !goes_on(x, &next)))
-			break;
-		if (at != guest)
-			x->len += next.len;
-		at = guest + x->len;
-		/* Inside the cluster the next subcluster is of another kind. */
-		if (x->kind == EXT_PACKED || x->len >= len ||
-		    !is_aligned(at, q->cluster_len) || ++ix == per_slice)
-			break;
-	}
+	rc = map_slice(img, slice, ix, guest, len, x, e);
 	tables_put(q->tables, slice);
-	/* A damaged neighbour is the next caller's business. */
-	if (rc && x->len && x->kind) {
-		err_clear(e);
-		rc = 0;
-	}
-	x->len = min_u64(x->len, len);
 	if (!rc)
 		flag_metadata(q, x);
 	return rc;
