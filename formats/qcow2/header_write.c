@@ -11,6 +11,8 @@
 
 #define EXT_HEAD_LEN  8u
 #define FEATURE_LEN   48u
+#define STAGED_LEN    512u /* of the header, in the table cache */
+#define REFTABLE_AT   48u
 #define FEATURES_ROOM 4096u /* below that there is no table of names */
 
 /* A cursor over the cluster; `full` once something did not fit. */
@@ -43,8 +45,8 @@ static void put_fixed(const struct qcow2_header *h, uint8_t *p)
 	put_be32(p + 32, h->crypt_method);
 	put_be32(p + 36, h->l1_n);
 	put_be64(p + 40, h->l1_host);
-	put_be64(p + 48, h->reftable_host);
-	put_be32(p + 56, h->reftable_cl);
+	put_be64(p + REFTABLE_AT, h->reftable_host);
+	put_be32(p + REFTABLE_AT + 8, h->reftable_cl);
 	put_be32(p + 60, h->snapshot_n);
 	put_be64(p + 64, h->snapshot_host);
 }
@@ -174,9 +176,30 @@ int qcow2_header_write(struct image *img, struct err *e)
 
 	if (!buf)
 		return err_nomem(e);
-	if (qcow2_header_pack(&q->h, buf, q->cluster_len, e))
+	if (qcow2_header_pack(&q->h, buf, q->cluster_len, e) ||
+	    host_pwrite(img->file, buf, q->cluster_len, 0, e))
 		return -1;
-	return host_pwrite(img->file, buf, q->cluster_len, 0, e);
+	rwlock_excl(&img->meta);
+	tables_forget(q->tables, 0, STAGED_LEN);
+	rwlock_excl_end(&img->meta);
+	return 0;
+}
+
+int qcow2_header_stage_reftable(struct image *img, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	struct table *t = tables_get(q->tables, 0, STAGED_LEN, TABLE_ROOT, e);
+	int rc;
+
+	if (!t)
+		return -1;
+	rc = tables_change(q->tables, t, e);
+	if (!rc) {
+		put_be64(t->data + REFTABLE_AT, q->h.reftable_host);
+		put_be32(t->data + REFTABLE_AT + 8, q->h.reftable_cl);
+	}
+	tables_put(q->tables, t);
+	return rc;
 }
 
 uint64_t qcow2_l1_entries(uint64_t size, unsigned cluster_bits, bool extended)

@@ -153,8 +153,11 @@ void qcow2_header_clear(struct qcow2_header *h);
 /* Serialise into one cluster of zeroes; -1 when it does not fit. */
 int qcow2_header_pack(const struct qcow2_header *h, uint8_t *buf,
     uint32_t cluster_len, struct err *e);
-/* Write the header cluster at once (no sync). */
+/* Write the header cluster at once (no sync).  Nothing of it is staged. */
 int qcow2_header_write(struct image *img, struct err *e);
+/* Where the refcount table is goes to the file with the next commit, once the
+ * table is durable.  meta exclusive. */
+int qcow2_header_stage_reftable(struct image *img, struct err *e);
 /* L1 entries that a disk needs. */
 uint64_t qcow2_l1_entries(uint64_t size, unsigned cluster_bits, bool extended);
 /* The same; false when over the limit. */

@@ -5,8 +5,9 @@
  * New blocks for a run of free clusters are put at the start of the run, so
  * that a block may count itself; nothing on disk points to a block before the
  * block is durable (TABLE_COUNT comes before TABLE_ROOT).  The table itself
- * grows by moving past everything that it covers; that is rare, and done with
- * its own syncs.  meta exclusive throughout.
+ * grows by moving past everything that it covers: the next commit writes it as
+ * new, then the header that names it, and the old one goes to quarantine like
+ * any other space.  meta exclusive throughout.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -159,36 +160,45 @@ static struct table **copy_table(
 	return slice;
 }
 
-/*
- * The new table is at `host`, filled in, and its clusters are counted.  Make
- * both durable, point the header there, then let the old table go (I3).
- */
-static int switch_table(
-    struct image *img, uint64_t old_host, uint32_t old_cl, struct err *e)
+/* The table in use is now the one of `cl_n` clusters at `host`. */
+static int use_table(
+    struct image *img, uint64_t host, uint64_t cl_n, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
+	uint32_t slices_n;
+	struct table **slice = copy_table(img, host, cl_n, &slices_n, e);
 
-	if (host_grow(img->file, q->end, e) ||
-	    tables_write_counts(q->tables, e) || host_sync(img->file, e) ||
-	    qcow2_header_write(img, e) || host_sync(img->file, e))
+	if (!slice)
 		return -1;
-	tables_forget(
-	    q->tables, old_host, (uint64_t)old_cl << q->h.cluster_bits);
-	clusterset_remove(&q->meta, old_host >> q->h.cluster_bits, old_cl);
-	return qcow2_refcount_add(
-	    img, old_host >> q->h.cluster_bits, old_cl, -1, e);
+	qcow2_drop_slices(q, q->reftable, q->reftable_slices_n);
+	q->reftable = slice;
+	q->reftable_slices_n = slices_n;
+	q->h.reftable_host = host;
+	q->h.reftable_cl = (uint32_t)cl_n;
+	q->end = max_u64(q->end, host + (cl_n << q->h.cluster_bits));
+	return 0;
+}
+
+/* Nothing refers to the old table once the header is written. */
+static int retire_table(
+    struct image *img, uint64_t host, uint64_t cl_n, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	uint64_t len = cl_n << q->h.cluster_bits;
+
+	tables_forget(q->tables, host, len);
+	clusterset_remove(&q->meta, host >> q->h.cluster_bits, cl_n);
+	return image_retire(img, host, len, true, false, e);
 }
 
 int qcow2_reftable_grow(struct image *img, uint64_t ix, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
 	uint64_t old_n = qcow2_reftable_n(q), old_host = q->h.reftable_host;
-	uint32_t old_cl = q->h.reftable_cl, slices_n;
+	uint64_t old_cl = q->h.reftable_cl;
 	uint64_t want = max_u64(ix + 1, old_n + old_n / 2) * 8;
 	uint64_t cl_n = div_up(want, q->cluster_len);
-	uint64_t cl = old_n * q->refblock_n, blocks_n;
-	struct table **slice, **old_slice = q->reftable;
-	uint32_t old_slices_n = q->reftable_slices_n;
+	uint64_t cl = old_n * q->refblock_n, blocks_n, new_cl;
 
 	if (cl_n << q->h.cluster_bits > QCOW2_REFTABLE_LEN_MAX)
 		return err_set(e, ERR_SYSTEM, EFBIG,
@@ -196,22 +206,15 @@ int qcow2_reftable_grow(struct image *img, uint64_t ix, struct err *e)
 		    "%u bytes can count",
 		    img->name, QCOW2_REFTABLE_LEN_MAX);
 	/* Beyond what the old table covers everything is free. */
-	if (qcow2_refblocks_needed(img, cl, cl_n, &blocks_n, e) ||
-	    clusterset_add(&q->meta, cl + blocks_n, cl_n, e))
+	if (qcow2_refblocks_needed(img, cl, cl_n, &blocks_n, e))
 		return -1;
-	slice = copy_table(
-	    img, (cl + blocks_n) << q->h.cluster_bits, cl_n, &slices_n, e);
-	if (!slice)
-		return -1;
-	q->reftable = slice;
-	q->reftable_slices_n = slices_n;
-	q->h.reftable_host = (cl + blocks_n) << q->h.cluster_bits;
-	q->h.reftable_cl = cl_n;
-	q->end = (cl + blocks_n + cl_n) << q->h.cluster_bits;
-	qcow2_drop_slices(q, old_slice, old_slices_n);
-	if (qcow2_refblocks_make(img, cl, cl_n, blocks_n, e) ||
-	    qcow2_refcount_add(img, cl + blocks_n, cl_n, 1, e) ||
-	    switch_table(img, old_host, old_cl, e))
+	new_cl = cl + blocks_n;
+	if (clusterset_add(&q->meta, new_cl, cl_n, e) ||
+	    use_table(img, new_cl << q->h.cluster_bits, cl_n, e) ||
+	    qcow2_refblocks_make(img, cl, cl_n, blocks_n, e) ||
+	    qcow2_refcount_add(img, new_cl, cl_n, 1, e) ||
+	    qcow2_header_stage_reftable(img, e) ||
+	    retire_table(img, old_host, old_cl, e))
 		return image_fail(img, e);
 	return 0;
 }
