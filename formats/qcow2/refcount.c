@@ -246,14 +246,14 @@ static int find_run(struct image *img, uint64_t least, uint64_t want,
 {
 	struct qcow2 *q = qcow2_of(img);
 	uint64_t skip = 0, last_ix;
+	bool first = true;
 
 	for (r->cl = q->free_cl;; r->cl += skip) {
-		bool first = !skip;
-
 		if (next_free(img, &r->cl, e))
 			return -1;
 		if (first)
 			q->free_cl = r->cl;
+		first = false;
 		if (measure_run(img, want, r, &skip, e) ||
 		    check_room(img, r->cl, skip, e))
 			return -1;

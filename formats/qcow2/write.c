@@ -99,11 +99,27 @@ void qcow2_entry_put(const struct qcow2 *q, struct table *slice, uint32_t ix,
 		put_be64(p + 8, n->sub);
 }
 
+/* I4: a damaged entry may have live metadata for its data. */
+static int check_data(
+    struct image *img, uint64_t host, uint64_t len, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	uint64_t cl = host >> q->h.cluster_bits;
+	uint64_t last = (host + len - 1) >> q->h.cluster_bits;
+
+	if (!clusterset_any(&q->meta, cl, last - cl + 1))
+		return 0;
+	err_set(e, ERR_DAMAGED, EIO,
+	    "%s: a cluster at %#llx is both data and live metadata", img->name,
+	    (unsigned long long)host);
+	return image_fail(img, e);
+}
+
 int qcow2_retire_entry(
     struct image *img, const struct qcow2_entry *n, bool punch, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
-	uint64_t host = n->host, cl;
+	uint64_t host = n->host;
 	uint32_t len = q->cluster_len;
 
 	if (n->l2 & QCOW2_PACKED) {
@@ -112,13 +128,9 @@ int qcow2_retire_entry(
 	} else if (!host || has_data_file(q)) {
 		return 0;
 	}
-	/* I4: giving back live metadata would hand it out again. */
-	cl = host >> q->h.cluster_bits;
-	if (clusterset_any(
-		&q->meta, cl, ((host + len - 1) >> q->h.cluster_bits) - cl + 1))
-		return err_set(e, ERR_DAMAGED, EIO,
-		    "%s: a cluster at %#llx is both data and live metadata",
-		    img->name, (unsigned long long)host);
+	/* Giving back live metadata would hand it out again. */
+	if (check_data(img, host, len, e))
+		return -1;
 	/* Another owner may need the bytes. */
 	if (!(n->l2 & QCOW2_COPIED))
 		punch = false;
@@ -221,9 +233,12 @@ static int reserve_run(struct image *img, const struct table *slice,
 		if (qcow2_alloc(img, 1, cl_n, &host, &got, e))
 			return -1;
 		cl_n = got;
-	} else if (q->sub_n > 1) {
-		trim_to_missing(q, &n, guest, &end);
+	} else if (!has_data_file(q)) {
+		if (check_data(img, host, cl_n << q->h.cluster_bits, e))
+			return -1;
 	}
+	if (r->owned && q->sub_n > 1)
+		trim_to_missing(q, &n, guest, &end);
 	end = min_u64(end, cl_guest + (cl_n << q->h.cluster_bits));
 	if (needs_whole(q, &n) && !r->owned) {
 		r->guest = cl_guest;
