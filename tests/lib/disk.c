@@ -2,10 +2,13 @@
 /* Open images in memory: see disk.h. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "disk.h"
 #include "formats/core/units.h"
+#include "hostio.h"
+#include "peer.h"
 #include "rng.h"
 
 static struct image *open_on(
@@ -43,13 +46,67 @@ struct disk disk_new(const char *format, uint64_t size, const char *options)
 	return disk_new_on(file, format, size, options);
 }
 
-void disk_reopen(struct disk *d, const char *format)
+void disk_close(struct disk *d)
+{
+	struct err e = ERR_INIT;
+	struct image *img = d->img;
+
+	d->img = NULL;
+	if (img)
+		assert_ok(img_close(img, &e), &e);
+}
+
+void disk_reopen_as(struct disk *d, const struct img_open *how)
 {
 	struct err e = ERR_INIT;
 
-	assert_ok(img_close(d->img, &e), &e);
-	d->img = open_on(d->file, format, &e);
+	disk_close(d);
+	d->img = img_open_host(host_ref(d->file), how, &e);
 	assert_no_error(&e);
+}
+
+void disk_reopen(struct disk *d, const char *format)
+{
+	disk_reopen_as(
+	    d, &(struct img_open){.format = format, .flags = IMG_O_RDWR});
+}
+
+static void print_finding(void *arg, const char *line)
+{
+	(void)arg;
+	print_message("%s\n", line);
+}
+
+static void check_peer(struct disk *d, bool leaks)
+{
+	struct err e = ERR_INIT;
+	char path[] = "/var/tmp/imgd-disk.XXXXXX", out[2048];
+	int fd = mkstemp(path), rc;
+
+	assert_true(fd >= 0);
+	close(fd);
+	assert_ok(hostio_save(d->file, path, &e), &e);
+	rc = peer_check(path, out, sizeof out);
+	unlink(path);
+	if (rc && !(leaks && rc == 3))
+		fail_msg("qemu-img check: %d: %s", rc, out);
+}
+
+void disk_check(struct disk *d, bool leaks)
+{
+	struct err e = ERR_INIT;
+	struct img_check found;
+
+	disk_reopen_as(
+	    d, &(struct img_open){.format = "qcow2", .flags = IMG_O_CHECK});
+	assert_ok(img_check(d->img, &found, print_finding, NULL, &e), &e);
+	assert_int_equal(found.corruptions, 0);
+	assert_int_equal(found.check_errors, 0);
+	if (!leaks)
+		assert_int_equal(found.leaks, 0);
+	disk_close(d);
+	if (peer_have("qemu-img"))
+		check_peer(d, leaks);
 }
 
 void disk_free(struct disk *d)

@@ -24,6 +24,13 @@ struct disk disk_new_on(struct hostfile *file, const char *format,
     uint64_t size, const char *options);
 /* Close the image and open it again. */
 void disk_reopen(struct disk *d, const char *format);
+void disk_reopen_as(struct disk *d, const struct img_open *how);
+void disk_close(struct disk *d);
+/*
+ * Close the image, and check a qcow2 file by our check and by qemu-img's:
+ * nothing is wrong; leaks only where `leaks` allows them.
+ */
+void disk_check(struct disk *d, bool leaks);
 void disk_free(struct disk *d);
 
 /*

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "faultfile.h"
+#include "formats/host/iov.h"
 
 #define KIND_N 8
 
@@ -15,18 +16,26 @@ struct faultfile {
 	uint64_t left;	/* calls until one fails; 0: none will */
 	int errnum;
 	bool stays, hit;
+	faultfile_hook *hook; /* not under the lock */
+	void *hook_arg;
 };
 
+static const char *const verbs[KIND_N] = {
+    "read", "write", "sync", "resize", "map", "discard", "zero", "allocate"};
+
 /* Count a call; 0, or -1 when it is to fail. */
-static int enter(
-    struct hostfile *f, unsigned kind, const char *verb, struct err *e)
+static int enter(struct hostfile *f, unsigned kind, uint64_t off, uint64_t len,
+    struct err *e)
 {
 	struct faultfile *ff = f->priv;
+	unsigned ix = (unsigned)__builtin_ctz(kind);
 	bool fails = false;
 	int errnum;
 
+	if (ff->hook)
+		ff->hook(ff->hook_arg, kind, off, len);
 	mutex_lock(&ff->lock);
-	ff->calls[__builtin_ctz(kind)]++;
+	ff->calls[ix]++;
 	errnum = ff->errnum;
 	if (ff->kinds & kind && ff->left) {
 		fails = ff->left == 1;
@@ -36,7 +45,7 @@ static int enter(
 	}
 	mutex_unlock(&ff->lock);
 	return fails ? err_sys(e, errnum, "%s: injected fault: could not %s",
-			   f->name, verb)
+			   f->name, verbs[ix])
 		     : 0;
 }
 
@@ -50,7 +59,10 @@ static struct hostfile *under(struct hostfile *f)
 static int fault_readv(struct hostfile *f, const struct iovec *iov, int n,
     uint64_t off, struct err *e)
 {
-	if (enter(f, FAULT_READ, "read", e))
+	uint64_t len = 0;
+
+	iov_len(iov, n, &len);
+	if (enter(f, FAULT_READ, off, len, e))
 		return -1;
 	return host_preadv(under(f), iov, n, off, e);
 }
@@ -58,19 +70,22 @@ static int fault_readv(struct hostfile *f, const struct iovec *iov, int n,
 static int fault_writev(struct hostfile *f, const struct iovec *iov, int n,
     uint64_t off, struct err *e)
 {
-	if (enter(f, FAULT_WRITE, "write", e))
+	uint64_t len = 0;
+
+	iov_len(iov, n, &len);
+	if (enter(f, FAULT_WRITE, off, len, e))
 		return -1;
 	return host_pwritev(under(f), iov, n, off, e);
 }
 
 static int fault_sync(struct hostfile *f, struct err *e)
 {
-	return enter(f, FAULT_SYNC, "sync", e) ? -1 : host_sync(under(f), e);
+	return enter(f, FAULT_SYNC, 0, 0, e) ? -1 : host_sync(under(f), e);
 }
 
 static int fault_truncate(struct hostfile *f, uint64_t size, struct err *e)
 {
-	if (enter(f, FAULT_TRUNCATE, "resize", e))
+	if (enter(f, FAULT_TRUNCATE, size, 0, e))
 		return -1;
 	return host_truncate(under(f), size, e);
 }
@@ -78,7 +93,7 @@ static int fault_truncate(struct hostfile *f, uint64_t size, struct err *e)
 static int fault_map(struct hostfile *f, uint64_t off, uint64_t len,
     struct host_extent *x, struct err *e)
 {
-	if (enter(f, FAULT_MAP, "map", e))
+	if (enter(f, FAULT_MAP, off, len, e))
 		return -1;
 	return host_map(under(f), off, len, x, e);
 }
@@ -86,7 +101,7 @@ static int fault_map(struct hostfile *f, uint64_t off, uint64_t len,
 static int fault_punch(
     struct hostfile *f, uint64_t off, uint64_t len, struct err *e)
 {
-	if (enter(f, FAULT_PUNCH, "discard", e))
+	if (enter(f, FAULT_PUNCH, off, len, e))
 		return -1;
 	return host_punch(under(f), off, len, e);
 }
@@ -105,7 +120,7 @@ static int can(int rc, struct err *e)
 static int fault_zero(
     struct hostfile *f, uint64_t off, uint64_t len, struct err *e)
 {
-	if (enter(f, FAULT_ZERO, "zero", e))
+	if (enter(f, FAULT_ZERO, off, len, e))
 		return -1;
 	return can(host_zero(under(f), off, len, HOST_ZERO_FAST, e), e);
 }
@@ -113,7 +128,7 @@ static int fault_zero(
 static int fault_allocate(
     struct hostfile *f, uint64_t off, uint64_t len, struct err *e)
 {
-	if (enter(f, FAULT_ALLOCATE, "allocate", e))
+	if (enter(f, FAULT_ALLOCATE, off, len, e))
 		return -1;
 	return can(host_allocate(under(f), off, len, e), e);
 }
@@ -181,6 +196,14 @@ void faultfile_fail(
 	ff->stays = stays;
 	ff->hit = false;
 	mutex_unlock(&ff->lock);
+}
+
+void faultfile_on_call(struct hostfile *f, faultfile_hook *fn, void *arg)
+{
+	struct faultfile *ff = f->priv;
+
+	ff->hook = fn;
+	ff->hook_arg = arg;
 }
 
 bool faultfile_hit(struct hostfile *f)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A host file over another one, that fails a chosen call and counts calls.
- * A call that fails changes nothing.
+ * A host file over another one, that fails a chosen call, counts calls, and
+ * shows them to a test.  A call that fails changes nothing.
  *
  * Typical use: for N = 1, 2, ...: faultfile_fail(h, FAULT_ALL, N, EIO, false),
  * run, until faultfile_hit() says that N was past the last call.
@@ -41,6 +41,13 @@ struct hostfile *faultfile_new(struct hostfile *under, struct err *e);
  */
 void faultfile_fail(
     struct hostfile *f, unsigned kinds, uint64_t nth, int errnum, bool stays);
+/*
+ * `fn` is called before each call, in its thread and without locks: it may
+ * wait.  NULL: nothing is.  Set it while no call is running.
+ */
+typedef void faultfile_hook(
+    void *arg, unsigned kind, uint64_t off, uint64_t len);
+void faultfile_on_call(struct hostfile *f, faultfile_hook *fn, void *arg);
 /* Has a call failed since the last faultfile_fail()? */
 bool faultfile_hit(struct hostfile *f);
 /* Calls of these kinds since faultfile_new(). */

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* One operation in a thread of its own: see actor.h. */
+#include "actor.h"
+#include "check.h"
+
+static int act(struct actor *a)
+{
+	switch (a->op) {
+	case ACT_READ:
+		return img_pread(a->img, a->buf, a->len, a->off, &a->e);
+	case ACT_WRITE:
+		return img_pwrite(
+		    a->img, a->buf, a->len, a->off, a->flags, &a->e);
+	case ACT_ZERO:
+		return img_zero(a->img, a->len, a->off, a->flags, &a->e);
+	case ACT_TRIM:
+		return img_trim(a->img, a->len, a->off, a->flags, &a->e);
+	case ACT_FLUSH:
+		break;
+	}
+	return img_flush(a->img, &a->e);
+}
+
+static void *run(void *arg)
+{
+	struct actor *a = arg;
+
+	a->rc = act(a);
+	atomic_store(&a->done, true);
+	return NULL;
+}
+
+void actor_start(struct actor *a)
+{
+	a->e = (struct err)ERR_INIT;
+	atomic_store(&a->done, false);
+	assert_int_equal(pthread_create(&a->thread, NULL, run, a), 0);
+}
+
+int actor_join(struct actor *a)
+{
+	assert_int_equal(pthread_join(a->thread, NULL), 0);
+	return a->rc;
+}
+
+void actor_finish(struct actor *a)
+{
+	assert_ok(actor_join(a), &a->e);
+}
