@@ -270,7 +270,8 @@ int img_write_packed(struct image *img, const void *packed, size_t packed_len,
 		return err_set(e, ERR_UNSUPPORTED, ENOTSUP,
 		    "Compression not supported for this file format");
 	len = min_u64(img->unit, img_size(img) - off);
-	if (!len || !is_aligned(off, img->unit) || packed_len >= img->unit)
+	if (!len || !is_aligned(off, img->unit) || !packed_len ||
+	    packed_len >= img->unit)
 		return err_usage(e, "%s: packed unit of %zu bytes at %llu",
 		    img->name, packed_len, (unsigned long long)off);
 	if (write_enter(img, &g, len, off, e))

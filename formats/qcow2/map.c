@@ -102,7 +102,8 @@ bool qcow2_owns_space(const struct qcow2 *q, const struct qcow2_entry *n)
 {
 	if (n->l2 & QCOW2_PACKED)
 		return false;
-	return n->host || (q->h.data_file && (n->l2 & QCOW2_COPIED));
+	return n->host || ((q->h.incompatible & QCOW2_I_DATA_FILE) &&
+			      (n->l2 & QCOW2_COPIED));
 }
 
 /* What is wrong with the entry, or NULL. */

@@ -38,7 +38,7 @@ void qcow2_geometry(struct qcow2 *q)
 	q->sub_len = q->cluster_len / q->sub_n;
 	q->refblock_n = 8ull * q->cluster_len >> q->h.refcount_order;
 	q->codec = q->h.compression ? CODEC_ZSTD : CODEC_DEFLATE;
-	q->data_raw = q->h.data_file && (q->h.autoclear & QCOW2_A_DATA_RAW);
+	q->data_raw = q->h.autoclear & QCOW2_A_DATA_RAW;
 }
 
 /* ---- directories -------------------------------------------------------- */
