@@ -138,7 +138,8 @@ struct driver {
 	 *   quarantine_add().  May fail: the image is FAILED then.
 	 * abandon: give the space back; the mapping is as before.
 	 * unmap: whole units [guest, guest + len) as `how` says, up to *done
-	 *   bytes.  *done = 0: not possible here, write zeroes instead.
+	 *   bytes.  *done = 0: not possible here, write zeroes instead.  On
+	 *   failure each unit is as before, or done.
 	 * release: space that left quarantine; lower its counts.
 	 * commit: without locks: make all published mappings durable in
 	 *   the order of I3.  Called by one thread at a time.

@@ -41,15 +41,11 @@ bool image_writes_through(const struct image *img)
 
 /* ---- guard ------------------------------------------------------------ */
 
-static uint64_t unit_start(const struct image *img, uint64_t off)
+/* At least whole sectors: rawguard.c looks at the first one as a whole.
+ * off + len <= IMG_SIZE_MAX, so rounding up cannot overflow. */
+static uint64_t lock_unit(const struct image *img)
 {
-	return round_down(off, img->unit);
-}
-
-/* off + len <= IMG_SIZE_MAX, so this cannot overflow. */
-static uint64_t unit_end(const struct image *img, uint64_t end)
-{
-	return round_up(end, img->unit);
+	return max_u64(img->unit, SECTOR_LEN);
 }
 
 int write_enter(struct image *img, struct write_guard *g, uint64_t len,
@@ -58,8 +54,8 @@ int write_enter(struct image *img, struct write_guard *g, uint64_t len,
 	if (request_check_write(img, len, off, e))
 		return -1;
 	g->pin = request_enter(img);
-	range_lock(&img->ranges, &g->range, unit_start(img, off),
-	    unit_end(img, off + len));
+	range_lock(&img->ranges, &g->range, round_down(off, lock_unit(img)),
+	    round_up(off + len, lock_unit(img)));
 	return 0;
 }
 
@@ -69,8 +65,9 @@ int write_tryenter(struct image *img, struct write_guard *g, uint64_t len,
 	if (request_check_write(img, len, off, e))
 		return -1;
 	g->pin = request_enter(img);
-	if (range_trylock(&img->ranges, &g->range, unit_start(img, off),
-		unit_end(img, off + len)))
+	if (range_trylock(&img->ranges, &g->range,
+		round_down(off, lock_unit(img)),
+		round_up(off + len, lock_unit(img))))
 		return 1;
 	request_leave(img, g->pin);
 	return 0;
@@ -185,8 +182,7 @@ static size_t write_new(
 
 /* ---- writing ------------------------------------------------------------ */
 
-static int damaged_owner(
-    struct image *img, const struct extent *x, struct err *e)
+int write_damaged(struct image *img, const struct extent *x, struct err *e)
 {
 	err_set(e, ERR_DAMAGED, EIO,
 	    "%s: guest offset %llu: its data at %llu lies on live metadata",
@@ -195,14 +191,13 @@ static int damaged_owner(
 	return image_fail(img, e);
 }
 
-/* One extent of the top layer. */
-static int map_own(struct image *img, uint64_t guest, uint64_t len,
-    struct extent *x, struct err *e)
+int write_map(struct image *img, uint64_t guest, uint64_t len, struct extent *x,
+    struct err *e)
 {
 	if (layer_map(img, guest, len, x, e))
 		return -1;
 	if (x->flags & EXT_F_META) /* I4 */
-		return damaged_owner(img, x, e);
+		return write_damaged(img, x, e);
 	return 0;
 }
 
@@ -217,7 +212,7 @@ int write_range(
 		struct extent x;
 		size_t n;
 
-		if (map_own(img, off, len, &x, e))
+		if (write_map(img, off, len, &x, e))
 			return -1;
 		n = x.len;
 		if (extent_in_place(&x)) {
@@ -235,8 +230,7 @@ int write_range(
 	return 0;
 }
 
-/* What follows every write: durability where asked, memory bounds. */
-static int after_write(struct image *img, unsigned flags, struct err *e)
+int write_done(struct image *img, unsigned flags, struct err *e)
 {
 	if ((flags & IMG_FUA) || image_writes_through(img))
 		return request_commit(img, e);
@@ -253,7 +247,7 @@ int img_pwrite(struct image *img, const void *buf, size_t len, uint64_t off,
 		return -1;
 	rc = write_range(img, buf, len, off, e);
 	write_leave(img, &g);
-	return rc ? -1 : after_write(img, flags, e);
+	return rc ? -1 : write_done(img, flags, e);
 }
 
 int img_write_packed(struct image *img, const void *packed, size_t packed_len,
@@ -284,174 +278,5 @@ int img_write_packed(struct image *img, const void *packed, size_t packed_len,
 	if (!rc)
 		rc = write_publish(img, &r, e);
 	write_leave(img, &g);
-	return rc ? -1 : after_write(img, 0, e);
-}
-
-/* ---- zero and trim ------------------------------------------------------ */
-
-/* Write zeroes as data where the range does not read as zeroes already. */
-static int zero_as_data(struct image *img, uint64_t len, uint64_t off,
-    unsigned flags, struct err *e)
-{
-	static const uint8_t zeroes[65536];
-
-	while (len) {
-		struct chain_extent c;
-		uint64_t n;
-
-		if (chain_map(img, off, len, &c, e))
-			return -1;
-		n = c.x.len;
-		if (c.x.flags & EXT_F_META)
-			return damaged_owner(img, &c.x, e);
-		if (!c.depth && extent_in_place(&c.x)) {
-			unsigned how = (flags & IMG_FAST) ? HOST_ZERO_FAST : 0;
-
-			if (flags & IMG_MAY_TRIM)
-				how |= HOST_ZERO_PUNCH;
-			if (host_zero(c.x.file, c.x.host, n, how, e))
-				return -1;
-		} else if (c.x.kind == EXT_DATA || c.x.kind == EXT_PACKED) {
-			if (flags & IMG_FAST)
-				return err_set(e, ERR_UNSUPPORTED, ENOTSUP,
-				    "%s: zeroes can only be written here",
-				    img->name);
-			n = min_u64(n, sizeof zeroes);
-			if (write_range(img, zeroes, n, off, e))
-				return -1;
-		}
-		off += n;
-		len -= n;
-	}
-	return 0;
-}
-
-static int unmap_once(struct image *img, uint64_t guest, uint64_t len,
-    enum unmap_how how, uint64_t *done, struct err *e)
-{
-	int rc;
-
-	rwlock_excl(&img->meta);
-	rc = drv_unmap(img, guest, len, how, done, e);
-	rwlock_excl_end(&img->meta);
-	return rc ? image_fail(img, e) : 0;
-}
-
-/* Whole units [start, end). */
-static int zero_units(struct image *img, uint64_t start, uint64_t end,
-    unsigned flags, struct err *e)
-{
-	enum unmap_how how =
-	    (flags & IMG_MAY_TRIM) ? UNMAP_ZERO_TRIM : UNMAP_ZERO;
-
-	while (start < end) {
-		uint64_t done;
-
-		if (unmap_once(img, start, end - start, how, &done, e))
-			return -1;
-		if (!done) {
-			done = end - start;
-			if (img->drv->unmap)
-				done = min_u64(done, max_u64(img->unit, MiB));
-			if (zero_as_data(img, done, start, flags, e))
-				return -1;
-		}
-		start += done;
-	}
-	return 0;
-}
-
-/* The whole units inside a range; the last one may be cut by the disk's end. */
-static void whole_units(const struct image *img, uint64_t len, uint64_t off,
-    uint64_t *start, uint64_t *end)
-{
-	uint64_t last = off + len;
-
-	*start = unit_end(img, off);
-	*end = last == img_size(img) ? last : unit_start(img, last);
-	if (*end < *start)
-		*start = *end = last;
-}
-
-int zero_range(struct image *img, uint64_t len, uint64_t off, unsigned flags,
-    struct err *e)
-{
-	/* The few bytes at the edges are quick to write, whatever FAST says. */
-	unsigned edge = flags & ~IMG_FAST;
-	uint64_t start, end;
-
-	whole_units(img, len, off, &start, &end);
-	if (zero_units(img, start, end, flags, e) ||
-	    zero_as_data(img, start - off, off, edge, e))
-		return -1;
-	return zero_as_data(img, off + len - end, end, edge, e);
-}
-
-int img_zero(struct image *img, uint64_t len, uint64_t off, unsigned flags,
-    struct err *e)
-{
-	struct write_guard g;
-	int rc;
-
-	if (write_enter(img, &g, len, off, e))
-		return -1;
-	if (!(img->flags & IMG_O_DISCARD))
-		flags &= ~IMG_MAY_TRIM;
-	rc = zero_range(img, len, off, flags, e);
-	write_leave(img, &g);
-	return rc ? -1 : after_write(img, flags, e);
-}
-
-/* Formats without unmap: the host space under the range. */
-static int trim_in_place(
-    struct image *img, uint64_t len, uint64_t off, struct err *e)
-{
-	while (len) {
-		struct extent x;
-
-		if (map_own(img, off, len, &x, e))
-			return -1;
-		if (extent_in_place(&x) &&
-		    host_punch(x.file, x.host, x.len, e) < 0)
-			return -1;
-		off += x.len;
-		len -= x.len;
-	}
-	return 0;
-}
-
-static int trim_units(
-    struct image *img, uint64_t start, uint64_t end, struct err *e)
-{
-	while (start < end) {
-		uint64_t done;
-
-		if (unmap_once(img, start, end - start, UNMAP_TRIM, &done, e))
-			return -1;
-		if (!done) {
-			done = min_u64(end - start, img->unit);
-			if (trim_in_place(img, done, start, e))
-				return -1;
-		}
-		start += done;
-	}
-	return 0;
-}
-
-int img_trim(struct image *img, uint64_t len, uint64_t off, unsigned flags,
-    struct err *e)
-{
-	struct write_guard g;
-	uint64_t start, end;
-	int rc = 0;
-
-	if (write_enter(img, &g, len, off, e))
-		return -1;
-	if (img->flags & IMG_O_DISCARD) {
-		whole_units(img, len, off, &start, &end);
-		rc = img->drv->unmap ? trim_units(img, start, end, e)
-				     : trim_in_place(img, len, off, e);
-	}
-	write_leave(img, &g);
-	return rc ? -1 : after_write(img, flags, e);
+	return rc ? -1 : write_done(img, 0, e);
 }

@@ -40,6 +40,15 @@ int write_publish(
     struct image *img, const struct reservation *r, struct err *e);
 void write_abandon(struct image *img, const struct reservation *r);
 
+/* One extent of the top layer, for a writer: on live metadata it is an error,
+ * and the image is FAILED (I4). */
+int write_map(struct image *img, uint64_t guest, uint64_t len, struct extent *x,
+    struct err *e);
+int write_damaged(struct image *img, const struct extent *x, struct err *e);
+/* What follows every write, without the guard: durability where asked, memory
+ * bounds. */
+int write_done(struct image *img, unsigned flags, struct err *e);
+
 /* Write with the guard held: img_pwrite() without its entry checks. */
 int write_range(struct image *img, const void *buf, size_t len, uint64_t off,
     struct err *e);

@@ -99,9 +99,10 @@ static int apply(struct image *img, enum fate fate, bool punch,
 	case FATE_HOLE:
 		break;
 	}
-	if (fate != FATE_ZERO_SPACE && qcow2_retire_entry(img, &old, punch, e))
-		return -1;
-	if (tables_change(q->tables, slice, e))
+	/* A failure of either changes nothing. */
+	if (tables_change(q->tables, slice, e) ||
+	    (fate != FATE_ZERO_SPACE &&
+		qcow2_retire_entry(img, &old, punch, e)))
 		return -1;
 	qcow2_entry_put(q, slice, ix, &n);
 	return 0;
