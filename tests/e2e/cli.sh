@@ -46,19 +46,29 @@ same all out
 expect_exit 0 "$OURS" -h
 same all out
 
-# Each command has help of its own; each option a test.
+# mentions FILE OPTION
+mentions()
+{
+	grep -qE -e "(^|[^-a-z])$2\b" "$1" || fail "no $2 in $1"
+}
+
+# Each command has help of its own; each option a test and its place in the
+# manual.
 commands=$("$IMGCTL" --help |
 	awk '/^Command syntax:/ { on = 1; next } !NF { on = 0 } on { print $1 }')
 [ "$(wc -w <<<"$commands")" -ge 9 ]
+needs mandoc
+mandoc -T ascii "$SRC/docs/imgctl.1" | col -b >manual
 for cmd in $commands; do
 	expect_exit 0 "$IMGCTL" "$cmd" --help
 	expect_out "usage: imgctl $cmd "
 	[ "$(awk 'length > 80' out | grep -cv "^usage: ")" = 0 ] ||
 		fail "$cmd: help is wider than 80 columns"
+	grep -qE "^     $cmd( |$)" manual || fail "$cmd is not in the manual"
 	test -e "$SRC/tests/e2e/$cmd.sh" || fail "there is no $cmd.sh"
 	while read -r option; do
-		grep -qE -e "(^|[^-a-z])$option\b" "$SRC/tests/e2e/$cmd.sh" ||
-			fail "$cmd.sh does not test $option"
+		mentions "$SRC/tests/e2e/$cmd.sh" "$option"
+		mentions manual "$option"
 	done < <(grep -oE '^  -[^ ]*(, -[^ ]*)*' out | grep -oE -e '-[^ ,=]+' |
 		grep -vxE -e '-h|--help')
 	expect_exit 1 "$IMGCTL" "$cmd" --no-such-option
