@@ -64,7 +64,7 @@ static int print_rows(
 		if (print_row(&x, json, off == start))
 			return EXIT_FAILURE;
 		off += x.len;
-	} while (off < end);
+	} while (off < end && !ferror(stdout));
 	return 0;
 }
 

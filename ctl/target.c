@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,12 +26,13 @@
 
 #define SIGNALS_N 3
 static const int ending_signals[SIGNALS_N] = {SIGHUP, SIGINT, SIGTERM};
-static const char *volatile file_to_remove;
+static char path_to_remove[PATH_MAX];
+static atomic_bool must_remove; /* the path is set and stays as it is */
 
 static void remove_and_end(int sig)
 {
-	if (file_to_remove)
-		unlink(file_to_remove);
+	if (atomic_load(&must_remove))
+		unlink(path_to_remove);
 	signal(sig, SIG_DFL);
 	raise(sig);
 }
@@ -70,26 +72,28 @@ static char *temp_pattern(const char *real)
 	return out;
 }
 
-/* Make the file and register it; the descriptor, or -1 with errno. */
+/* Make the file and register it; the descriptor, or -1. */
 static int make_temp(char *pattern)
 {
 	sigset_t before;
-	int fd, error;
+	int fd = -1;
 
+	if (strlen(pattern) >= sizeof path_to_remove)
+		return -1;
 	catch_signals();
 	block_signals(&before);
 	fd = mkostemp(pattern, O_CLOEXEC);
-	error = errno;
-	if (fd >= 0)
-		file_to_remove = pattern;
+	if (fd >= 0) {
+		strcpy(path_to_remove, pattern);
+		atomic_store(&must_remove, true);
+	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	errno = error;
 	return fd;
 }
 
 static void forget_temp(struct target *t)
 {
-	file_to_remove = NULL;
+	atomic_store(&must_remove, false);
 	free(t->temp);
 	t->temp = NULL;
 }
@@ -169,9 +173,8 @@ static int replace_old(
     struct target *t, const char *path, const struct stat *old, struct err *e)
 {
 	/* Only to hold its lock: there is nothing to flush. */
-	const struct img_open how = {.format = "raw",
-	    .flags = IMG_O_RDWR,
-	    .cache = IMG_CACHE_UNSAFE};
+	const struct img_open how = {
+	    .format = "raw", .flags = IMG_O_RDWR, .cache = IMG_CACHE_UNSAFE};
 
 	if (!S_ISREG(old->st_mode) || is_mount_point(path))
 		return 0;
@@ -249,12 +252,23 @@ static int sync_folder(const char *path, struct err *e)
 	return dir ? sync_path(dir, e) : err_nomem(e);
 }
 
+/* A new file takes no place that another has taken meanwhile. */
+static int move(const struct target *t)
+{
+	if (t->held)
+		return rename(t->temp, t->real);
+	if (!renameat2(AT_FDCWD, t->temp, AT_FDCWD, t->real, RENAME_NOREPLACE))
+		return 0;
+	return errno == EINVAL ? rename(t->temp, t->real) : -1;
+}
+
 static int put_in_place(struct target *t, bool durable, struct err *e)
 {
 	if (durable && sync_path(t->temp, e))
 		return -1;
-	if (rename(t->temp, t->real))
-		return err_sys(e, errno, "Could not replace '%s'", t->name);
+	if (move(t))
+		return err_sys(
+		    e, errno, "Could not put '%s' in place", t->name);
 	forget_temp(t);
 	return durable ? sync_folder(t->real, e) : 0;
 }

@@ -138,6 +138,12 @@ expect_exit 1 "$IMGCTL" create -f qcow2 -b middle -F qcow2 precious
 expect_err 'in its backing chain'
 same kept precious
 
+# An image that would be its own data file.
+expect_exit 1 "$IMGCTL" create -f qcow2 -o data_file=precious precious 1M
+same kept precious
+expect_exit 1 "$IMGCTL" create -f qcow2 -o data_file=own own 1M
+expect_err 'own: '
+
 # -o help lists every option, sorted.
 expect_exit 0 "$IMGCTL" create -f qcow2 -o help
 for o in backing_file backing_fmt cluster_size compat compression_type \
