@@ -11,8 +11,6 @@
 #include "../core/open.h"
 #include "qcow2.h"
 
-#define CACHE_LEN (16u * MiB)
-
 bool qcow2_cluster_ok(const struct qcow2 *q, uint64_t host, uint64_t len)
 {
 	return is_aligned(host, q->cluster_len) && range_ok(host, len, q->end);
@@ -257,7 +255,9 @@ static int open_rest(struct image *img, struct options *o, struct err *e)
 	struct qcow2 *q = qcow2_of(img);
 
 	q->end = round_up(host_size(img->file), q->cluster_len);
-	q->tables = tables_new_cache(img->file, &img->meta, CACHE_LEN, e);
+	if (qcow2_runtime_read(q, o, e))
+		return -1;
+	q->tables = tables_new_cache(img->file, &img->meta, q->cache_len, e);
 	if (!q->tables)
 		return -1;
 	img->tables = q->tables;

@@ -116,6 +116,11 @@ struct qcow2 {
 	bool metadata_only;    /* a data file was not opened (gate) */
 	struct hostfile *data; /* where guest clusters are: file or data file */
 
+	/* Runtime options. */
+	uint64_t cache_len; /* bytes of tables to keep */
+	bool pass_discard;  /* a trim may punch the file */
+	bool keep_space;    /* a trim keeps the cluster (discard-no-unref) */
+
 	struct tables *tables;
 	struct table **l1; /* slices, held while the image is open */
 	uint32_t l1_slices_n;
@@ -175,6 +180,9 @@ int qcow2_bad_entry(const struct image *img, const char *table,
     uint64_t table_host, uint64_t ix, const char *why, struct err *e);
 /* Is [host, host + len) cluster-aligned space inside the file? */
 bool qcow2_cluster_ok(const struct qcow2 *q, uint64_t host, uint64_t len);
+
+/* runtime.c */
+int qcow2_runtime_read(struct qcow2 *q, struct options *o, struct err *e);
 
 /* map.c */
 int qcow2_map(struct image *img, uint64_t guest, uint64_t len, struct extent *x,

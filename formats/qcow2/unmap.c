@@ -59,7 +59,7 @@ static enum fate fate_of(
 		return how == UNMAP_TRIM ? FATE_KEEP : FATE_CANNOT;
 	if (q->h.version < 3)
 		return FATE_HOLE;
-	if (how == UNMAP_ZERO) {
+	if (how == UNMAP_ZERO || q->keep_space) {
 		if (all_zero(q, n))
 			return FATE_KEEP;
 		return space && (n->l2 & QCOW2_COPIED) ? FATE_ZERO_SPACE
@@ -116,7 +116,8 @@ static int unmap_slice(struct image *img, struct table *slice, uint32_t ix,
     uint64_t guest, enum unmap_how how, uint64_t *cl_n, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
-	bool punch = how != UNMAP_ZERO && (img->flags & IMG_O_DISCARD);
+	bool punch = how != UNMAP_ZERO && q->pass_discard &&
+		     (img->flags & IMG_O_DISCARD);
 	uint64_t i;
 
 	for (i = 0; i < *cl_n; i++) {
