@@ -9,7 +9,6 @@
 #include "../core/drv.h"
 #include "../core/request.h"
 #include "../core/write.h"
-#include "refbits.h"
 #include "resize.h"
 
 /* The bytes behind the new end in its own cluster. */
@@ -131,85 +130,4 @@ int qcow2_cut(struct image *img, uint64_t size, struct err *e)
 		guest = (ix + 1) * span;
 	}
 	return 0;
-}
-
-/* ---- the file ------------------------------------------------------------ */
-
-/* Behind the last count in a piece of a block that is not 0; 0: none. */
-static uint64_t counts_end(const uint8_t *p, uint32_t len, unsigned order)
-{
-	uint64_t n;
-
-	while (len && !p[len - 1])
-		len--;
-	n = len * 8ull >> order;
-	if (order > 3) /* the byte may be in the middle of a count */
-		n = div_up(len * 8ull, 1ull << order);
-	while (n && !refbits_get(p, order, n - 1))
-		n--;
-	return n;
-}
-
-/* The same for a whole block: clusters from its first one. */
-static int block_end(
-    struct image *img, uint64_t host, uint64_t *n, struct err *e)
-{
-	struct qcow2 *q = qcow2_of(img);
-	uint64_t per_slice = q->slice_len * 8ull >> q->h.refcount_order;
-
-	*n = 0;
-	for (uint64_t i = q->cluster_len / q->slice_len; !*n && i--;) {
-		struct table *t = tables_get(q->tables, host + i * q->slice_len,
-		    q->slice_len, TABLE_COUNT, e);
-
-		if (!t)
-			return -1;
-		*n = counts_end(t->data, q->slice_len, q->h.refcount_order);
-		if (*n)
-			*n += i * per_slice;
-		tables_put(q->tables, t);
-	}
-	return 0;
-}
-
-static int used_end(struct image *img, uint64_t *end_cl, struct err *e)
-{
-	struct qcow2 *q = qcow2_of(img);
-	uint64_t ix = min_u64(qcow2_reftable_n(q),
-	    div_up(q->end >> q->h.cluster_bits, q->refblock_n));
-
-	*end_cl = 0;
-	while (!*end_cl && ix--) {
-		uint64_t host, n;
-
-		if (qcow2_refblock_host(img, ix, &host, e))
-			return -1;
-		if (!host)
-			continue;
-		if (block_end(img, host, &n, e))
-			return -1;
-		if (n)
-			*end_cl = ix * q->refblock_n + n;
-	}
-	return 0;
-}
-
-int qcow2_cut_file(struct image *img, struct err *e)
-{
-	struct qcow2 *q = qcow2_of(img);
-	uint64_t end_cl, end;
-	int rc;
-
-	if (q->data != img->file && !q->data->fixed_size &&
-	    host_truncate(q->data, img_size(img), e))
-		return -1;
-	rwlock_excl(&img->meta);
-	rc = used_end(img, &end_cl, e);
-	end = rc ? 0 : end_cl << q->h.cluster_bits;
-	if (!rc && end < q->end)
-		q->end = end;
-	rwlock_excl_end(&img->meta);
-	if (rc || img->file->fixed_size || end >= host_size(img->file))
-		return rc;
-	return host_truncate(img->file, end, e);
 }

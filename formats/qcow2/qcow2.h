@@ -223,6 +223,9 @@ void qcow2_packed_place(
 /* reftable.c */
 uint64_t qcow2_reftable_n(const struct qcow2 *q);
 uint64_t qcow2_reftable_get(const struct qcow2 *q, uint64_t ix);
+/* meta exclusive */
+int qcow2_reftable_set(
+    struct qcow2 *q, uint64_t ix, uint64_t host, struct err *e);
 /* Where a refcount block is; 0: there is none. */
 int qcow2_refblock_host(
     struct image *img, uint64_t ix, uint64_t *host, struct err *e);

@@ -34,7 +34,7 @@ uint64_t qcow2_reftable_get(const struct qcow2 *q, uint64_t ix)
 	return be64(t->data + ix % per_slice(q) * 8);
 }
 
-static int reftable_set(
+int qcow2_reftable_set(
     struct qcow2 *q, uint64_t ix, uint64_t host, struct err *e)
 {
 	struct table *t = q->reftable[ix / per_slice(q)];
@@ -124,7 +124,8 @@ int qcow2_refblocks_make(struct image *img, uint64_t cl, uint64_t n,
 		if (host)
 			continue;
 		host = at++ << q->h.cluster_bits;
-		if (new_block(img, host, e) || reftable_set(q, ix, host, e))
+		if (new_block(img, host, e) ||
+		    qcow2_reftable_set(q, ix, host, e))
 			return -1;
 	}
 	return blocks_n ? qcow2_refcount_add(img, cl, blocks_n, 1, e) : 0;
