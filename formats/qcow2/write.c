@@ -439,9 +439,9 @@ int qcow2_commit(struct image *img, struct err *e)
 	rwlock_shared(&img->meta);
 	end = q->end;
 	rwlock_shared_end(&img->meta);
-	/* Clusters that were not written to their end must exist all the same.
-	 */
-	if (host_grow(img->file, end, e))
+	/* New clusters that were not written to their end must exist all the
+	 * same; where no table changed there are none. */
+	if (tables_dirty_len(q->tables) && host_grow(img->file, end, e))
 		return -1;
 	return tables_commit(q->tables, q->data, image_commit_mark, img, e);
 }

@@ -90,8 +90,8 @@ static void round_trip(void **state)
 	need_peer();
 	assert_true(run("qemu-img create -q -f qcow2 base.qcow2 3M"));
 	for (size_t i = 0; i < ARRAY_N(options); i++) {
-		assert_true(run(
-		    "qemu-img create -f qcow2 -o %s i.qcow2 7M", options[i]));
+		assert_true(run("qemu-img create -q -f qcow2 -o %s i.qcow2 7M",
+		    options[i]));
 		check_round_trip("i.qcow2");
 	}
 	assert_true(run("qemu-img create -q -f qcow2 i.qcow2 0"));

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# imgctl check finds in damaged qcow2 images what qemu-img does; in a huge one
+# it needs little memory, and in one with knotted tables little time.
+. "$(dirname "$0")/../lib/e2e.sh"
+needs qemu-img qemu-io python3
+
+mkdir damage
+(cd damage && python3 "$SRC/tests/e2e/qcow2-damage.py" "$IMGCTL" 1 120)
+
+# Memory: 16 million clusters.
+"$IMGCTL" create -q -f qcow2 -o preallocation=metadata big.qcow2 1T
+python3 - "$IMGCTL" <<'END'
+import resource, subprocess, sys
+subprocess.run([sys.argv[1], "check", "-q", "big.qcow2"], check=True)
+kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+assert kib < 64 * 1024, "%d KiB used" % kib
+END
+rm big.qcow2
+
+# Time: an L1 table of 32 MiB that always points to the same full L2 table, and
+# thousands of snapshots whose L1 tables are that one.
+python3 - <<'END'
+import struct
+C = 65536
+L1_N, SNAPSHOTS = (32 << 20) // 8, 20000
+l1, l2, data, snap = 4 * C, 4 * C + L1_N * 8, 0, 0
+data = l2 + C
+snap = data + C
+entry = struct.pack(">QIHHIIQII", l1, L1_N, 1, 1, 0, 0, 0, 0, 16)
+entry += struct.pack(">QQ", 0, 1 << 30) + b"ab"
+entry += bytes(-len(entry) % 8)
+with open("knot.qcow2", "wb") as f:
+    f.write(struct.pack(">IIQIIQIIQQIIQ", 0x514649fb, 3, 0, 0, 16, 1 << 30, 0,
+                        L1_N, l1, C, 1, SNAPSHOTS, snap))
+    f.write(struct.pack(">QQQII", 0, 0, 0, 4, 104))
+    f.seek(C)
+    f.write(struct.pack(">Q", 2 * C))
+    f.seek(l1)
+    f.write(struct.pack(">Q", 1 << 63 | l2) * L1_N)
+    f.write(struct.pack(">Q", 1 << 63 | data) * (C // 8))
+    f.seek(snap)
+    f.write(entry * SNAPSHOTS)
+    f.truncate((f.tell() + C) // C * C)
+END
+expect_exit 2 timeout 20 "$IMGCTL" check knot.qcow2
+expect_err 'ERROR cluster'
