@@ -16,7 +16,7 @@
 #define UNIT_MAX (2 * MiB)
 #define GARBAGE	 511 /* formats round a stored length up to sectors */
 
-enum content { RANDOM, TEXT, ZEROES, FAR_APART, CONTENTS };
+enum content { RANDOM, TEXT, ZEROES, FAR_APART, COUNTERS, CONTENTS };
 
 static uint8_t plain[UNIT_MAX], packed[UNIT_MAX + 4096], got[UNIT_MAX + 1];
 
@@ -38,6 +38,10 @@ static void fill(enum content what, uint8_t *buf, size_t len)
 		rng_fill(&r, buf, min_u64(len, 5000));
 		for (size_t i = 5000; i < len; i++)
 			buf[i] = buf[i - 5000];
+		return;
+	case COUNTERS: /* every byte comes before two zeroes */
+		for (size_t i = 0; i + 4 <= len; i += 4)
+			put_le32(buf + i, (uint32_t)i / 4);
 		return;
 	case ZEROES:
 	case CONTENTS:
@@ -286,6 +290,58 @@ static void names_and_limits(void **state)
 		    "compression type zstd is not built into this program");
 }
 
+/* Words of a random dictionary. */
+static void make_words(struct rng *r, uint8_t *buf, size_t len)
+{
+	uint8_t dictionary[512];
+
+	rng_fill(r, dictionary, sizeof dictionary);
+	for (size_t at = 0, n; at < len; at += n) {
+		n = min_u64(3 + rng_below(r, 8), len - at);
+		memcpy(buf + at,
+		    dictionary + rng_below(r, sizeof dictionary - n), n);
+	}
+}
+
+/* A hash of what many small units are packed to. */
+static void *pack_many(void *arg)
+{
+	struct err e = ERR_INIT;
+	struct rng r = {.state = 3};
+	struct codec_ctx *x = codec_ctx_new(CODEC_DEFLATE, 0, &e);
+	uint8_t in[512], out[sizeof in];
+	uint64_t *hash = arg;
+
+	for (unsigned i = 0; i < 20000; i++) {
+		ssize_t n;
+
+		make_words(&r, in, sizeof in);
+		n = codec_pack(x, out, sizeof out, in, sizeof in, &e);
+		for (ssize_t k = 0; k < n; k++)
+			*hash = *hash * 0x100000001b3 ^ out[k];
+	}
+	codec_ctx_free(x);
+	return NULL;
+}
+
+/* The same bytes from every thread. */
+static void same_in_threads(void **state)
+{
+	uint64_t want = 0, hash[4] = {0};
+	pthread_t thread[4];
+
+	(void)state;
+	pack_many(&want);
+	assert_int_not_equal(want, 0);
+	for (unsigned i = 0; i < ARRAY_N(thread); i++)
+		assert_int_equal(
+		    pthread_create(&thread[i], NULL, pack_many, &hash[i]), 0);
+	for (unsigned i = 0; i < ARRAY_N(thread); i++)
+		pthread_join(thread[i], NULL);
+	for (unsigned i = 0; i < ARRAY_N(thread); i++)
+		assert_int_equal(hash[i], want);
+}
+
 struct worker {
 	pthread_t thread;
 	uint64_t seed;
@@ -342,6 +398,7 @@ int main(void)
 	    cmocka_unit_test(flipped),
 	    cmocka_unit_test(foreign_deflate),
 	    cmocka_unit_test(names_and_limits),
+	    cmocka_unit_test(same_in_threads),
 	    cmocka_unit_test(threads),
 	};
 
