@@ -36,8 +36,6 @@ struct bench {
 	struct batch *batch;
 	uint8_t *buf; /* depth buffers of len bytes */
 	struct img_request *rq;
-	bool *planned;
-
 	uint64_t off, rng, since_flush;
 	uint64_t ns;		   /* of the whole run */
 	struct latency latency[2]; /* reads, writes */
@@ -98,6 +96,12 @@ static int run_unplanned(
 	return img_pread(b->img, rq->buf, rq->len, rq->off, e);
 }
 
+static void count_latency(
+    struct bench *b, const struct img_request *rq, uint64_t begun)
+{
+	latency_add(&b->latency[rq->op == IMG_WRITE], now_ns() - begun);
+}
+
 /* The requests of one round; every one that was planned is finished. */
 static int run_round(struct bench *b, uint64_t n, struct err *e)
 {
@@ -107,17 +111,22 @@ static int run_round(struct bench *b, uint64_t n, struct err *e)
 	for (i = 0; i < n && rc >= 0; i++) {
 		set_request(b, i);
 		rc = img_plan(b->img, &b->rq[i], b->batch, e);
-		b->planned[i] = rc > 0;
 	}
 	n = i;
 	batch_run(b->batch);
+	/* What was planned holds up the others: it is finished first. */
 	for (i = 0; i < n; i++) {
-		if (b->planned[i])
-			rc |= img_finish(b->img, &b->rq[i], e);
-		else if (rc >= 0)
-			rc = run_unplanned(b, &b->rq[i], e);
-		latency_add(
-		    &b->latency[b->rq[i].op == IMG_WRITE], now_ns() - begun);
+		if (!b->rq[i].state)
+			continue;
+		rc |= img_finish(b->img, &b->rq[i], e);
+		b->rq[i].buf = NULL;
+		count_latency(b, &b->rq[i], begun);
+	}
+	for (i = 0; i < n && rc >= 0; i++) {
+		if (!b->rq[i].buf)
+			continue;
+		rc = run_unplanned(b, &b->rq[i], e);
+		count_latency(b, &b->rq[i], begun);
 	}
 	return rc < 0 ? -1 : 0;
 }
@@ -299,9 +308,8 @@ static int prepare(struct bench *b, struct err *e)
 		    b->len, img_size(b->img));
 	b->buf = calloc(b->depth, b->len);
 	b->rq = calloc(b->depth, sizeof *b->rq);
-	b->planned = calloc(b->depth, sizeof *b->planned);
 	b->batch = batch_new(e);
-	return b->buf && b->rq && b->planned && b->batch ? 0 : err_nomem(e);
+	return b->buf && b->rq && b->batch ? 0 : err_nomem(e);
 }
 
 static int run_on(const struct bench_args *a, struct bench *b, struct source *s)
@@ -350,7 +358,6 @@ static int bench_run(void *args)
 	batch_free(b.batch);
 	free(b.buf);
 	free(b.rq);
-	free(b.planned);
 	if (b.img && img_close(b.img, &e) && !status)
 		status = msg_err(&e);
 	return status;

@@ -183,7 +183,8 @@ int img_write_packed(struct image *img, const void *packed, size_t packed_len,
  *   img_finish()   unpack, zero fill; the result
  * Between plan and finish the request keeps what it saw valid (I1); the
  * caller must call img_finish() for every request that was planned, in the
- * thread of its choice, whatever batch_run() returned.
+ * thread of its choice, whatever batch_run() returned; and before it calls
+ * anything else on the image that may wait (img_plan() itself never does).
  */
 enum img_op { IMG_READ, IMG_WRITE };
 

@@ -51,6 +51,14 @@ unsigned request_enter(struct image *img)
 	return pin_enter(&img->pin);
 }
 
+bool request_tryenter(struct image *img, unsigned *pin)
+{
+	if (!gate_tryenter(&img->gate))
+		return false;
+	*pin = pin_enter(&img->pin);
+	return true;
+}
+
 void request_leave(struct image *img, unsigned pin)
 {
 	pin_leave(&img->pin, pin);

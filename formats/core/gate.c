@@ -25,6 +25,17 @@ void gate_enter(struct gate *g)
 	mutex_unlock(&g->lock);
 }
 
+bool gate_tryenter(struct gate *g)
+{
+	bool entered;
+
+	mutex_lock(&g->lock);
+	entered = !g->closed;
+	g->inside += entered;
+	mutex_unlock(&g->lock);
+	return entered;
+}
+
 void gate_leave(struct gate *g)
 {
 	mutex_lock(&g->lock);

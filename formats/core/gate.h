@@ -23,6 +23,8 @@ struct CAPABILITY("gate") gate {
 void gate_init(struct gate *g);
 void gate_destroy(struct gate *g);
 void gate_enter(struct gate *g);
+/* False when it is closed, or somebody waits to close it. */
+bool gate_tryenter(struct gate *g);
 void gate_leave(struct gate *g);
 void gate_close(struct gate *g) ACQUIRES(g);
 void gate_open(struct gate *g) RELEASES(g);

@@ -222,7 +222,8 @@ static int start_read(struct image *img, struct img_request *rq, struct plan *p,
 {
 	if (request_check(img, rq->len, rq->off, e))
 		return -1;
-	p->guard.pin = request_enter(img);
+	if (!request_tryenter(img, &p->guard.pin))
+		return 0;
 	if (plan_read(img, p, b, rq->buf, rq->len, rq->off, e)) {
 		request_leave(img, p->guard.pin);
 		return -1;

@@ -16,6 +16,9 @@ int request_check_write(
     const struct image *img, uint64_t len, uint64_t off, struct err *e);
 /* The token goes to request_leave(), which any thread may call. */
 unsigned request_enter(struct image *img);
+/* The same without waiting: false when the gate is closed.  For a thread that
+ * is inside already: waiting, it would wait for itself. */
+bool request_tryenter(struct image *img, unsigned *pin);
 void request_leave(struct image *img, unsigned pin);
 
 /*

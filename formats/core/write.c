@@ -64,7 +64,8 @@ int write_tryenter(struct image *img, struct write_guard *g, uint64_t len,
 {
 	if (request_check_write(img, len, off, e))
 		return -1;
-	g->pin = request_enter(img);
+	if (!request_tryenter(img, &g->pin))
+		return 0;
 	if (range_trylock(&img->ranges, &g->range,
 		round_down(off, lock_unit(img)),
 		round_up(off + len, lock_unit(img))))

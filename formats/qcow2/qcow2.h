@@ -238,6 +238,10 @@ int qcow2_refblocks_needed(struct image *img, uint64_t cl, uint64_t n,
 /* Put those blocks at cl, cl + 1, ... (free clusters). meta exclusive. */
 int qcow2_refblocks_make(struct image *img, uint64_t cl, uint64_t n,
     uint64_t blocks_n, struct err *e);
+/* Write zeroes where new metadata will be: a full disk shows here, before
+ * anything has changed, and not in a commit. */
+int qcow2_take_room(
+    struct image *img, uint64_t host, uint64_t len, struct err *e);
 /* Make the table large enough for entry `ix`.  meta exclusive. */
 int qcow2_reftable_grow(struct image *img, uint64_t ix, struct err *e);
 

@@ -281,6 +281,8 @@ int qcow2_alloc(struct image *img, uint64_t least, uint64_t want,
 	cl = r.cl + r.blocks_n;
 	end_cl = cl + r.n;
 	if (check_not_live(img, r.cl, end_cl - r.cl, e) ||
+	    qcow2_take_room(img, r.cl << q->h.cluster_bits,
+		r.blocks_n << q->h.cluster_bits, e) ||
 	    qcow2_refblocks_make(img, r.cl, r.n, r.blocks_n, e) ||
 	    qcow2_refcount_add(img, cl, r.n, 1, e))
 		return -1;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../core/prealloc.h"
 #include "qcow2.h"
 
 #define REFTABLE_RESERVED 0x1ffull
@@ -89,6 +90,12 @@ int qcow2_refblocks_needed(struct image *img, uint64_t cl, uint64_t n,
 			return -1;
 	} while (*blocks_n != before);
 	return 0;
+}
+
+int qcow2_take_room(
+    struct image *img, uint64_t host, uint64_t len, struct err *e)
+{
+	return prealloc_write(img->file, host, len, e);
 }
 
 /* An empty block at `host`, dirty in the cache. */
@@ -210,6 +217,9 @@ int qcow2_reftable_grow(struct image *img, uint64_t ix, struct err *e)
 	if (qcow2_refblocks_needed(img, cl, cl_n, &blocks_n, e))
 		return -1;
 	new_cl = cl + blocks_n;
+	if (qcow2_take_room(img, cl << q->h.cluster_bits,
+		(blocks_n + cl_n) << q->h.cluster_bits, e))
+		return -1;
 	if (clusterset_add(&q->meta, new_cl, cl_n, e) ||
 	    use_table(img, new_cl << q->h.cluster_bits, cl_n, e) ||
 	    qcow2_refblocks_make(img, cl, cl_n, blocks_n, e) ||

@@ -60,6 +60,16 @@ static int fill_l2(
 	return 0;
 }
 
+/* The clusters that [host, host + len) touches lose one reference each. */
+static int lower(struct image *img, uint64_t host, uint64_t len, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	uint64_t cl = host >> q->h.cluster_bits;
+	uint64_t last = (host + len - 1) >> q->h.cluster_bits;
+
+	return qcow2_refcount_add(img, cl, last - cl + 1, -1, e);
+}
+
 int qcow2_retire_l2(struct image *img, uint64_t host, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
@@ -80,6 +90,10 @@ int qcow2_own_l2(struct image *img, uint64_t guest, struct err *e)
 		return 0;
 	if (qcow2_alloc(img, 1, 1, &host, &got, e))
 		return -1;
+	if (qcow2_take_room(img, host, q->cluster_len, e)) {
+		lower(img, host, q->cluster_len, e);
+		return -1;
+	}
 	/* From here on a failure leaves a cluster without owner. */
 	if (clusterset_add(&q->meta, host >> q->h.cluster_bits, 1, e) ||
 	    fill_l2(img, host, old, e) ||
@@ -407,16 +421,6 @@ int qcow2_publish(struct image *img, const struct reservation *r, struct err *e)
 	return rc;
 }
 
-/* The clusters that [host, host + len) touches lose one reference each. */
-static int lower(struct image *img, uint64_t host, uint64_t len, struct err *e)
-{
-	struct qcow2 *q = qcow2_of(img);
-	uint64_t cl = host >> q->h.cluster_bits;
-	uint64_t last = (host + len - 1) >> q->h.cluster_bits;
-
-	return qcow2_refcount_add(img, cl, last - cl + 1, -1, e);
-}
-
 void qcow2_abandon(struct image *img, const struct reservation *r)
 {
 	struct err e = ERR_INIT;
@@ -434,14 +438,16 @@ int qcow2_release(struct image *img, uint64_t host, uint64_t len, struct err *e)
 int qcow2_commit(struct image *img, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
+	struct err ignored = ERR_INIT;
 	uint64_t end;
 
 	rwlock_shared(&img->meta);
 	end = q->end;
 	rwlock_shared_end(&img->meta);
-	/* New clusters that were not written to their end must exist all the
-	 * same; where no table changed there are none. */
-	if (tables_dirty_len(q->tables) && host_grow(img->file, end, e))
-		return -1;
+	/* New clusters that were not written to their end get one; where no
+	 * table changed there are none.  If that fails, reads past the end of
+	 * the file give the same zeroes. */
+	if (tables_dirty_len(q->tables))
+		host_grow(img->file, end, &ignored);
 	return tables_commit(q->tables, q->data, image_commit_mark, img, e);
 }
