@@ -165,6 +165,7 @@ static int shorten(struct image *img, uint64_t *end, struct err *e)
 int qcow2_cut_file(struct image *img, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
+	struct err ignored = ERR_INIT;
 	uint64_t end = UINT64_MAX;
 	int rc;
 
@@ -176,7 +177,8 @@ int qcow2_cut_file(struct image *img, struct err *e)
 	rwlock_excl_end(&img->meta);
 	if (rc)
 		return image_fail(img, e);
-	if (img->file->fixed_size || end >= host_size(img->file))
-		return 0;
-	return host_truncate(img->file, end, e);
+	/* The disk has its new size: a file that stays long is no harm. */
+	if (!img->file->fixed_size && end < host_size(img->file))
+		host_truncate(img->file, end, &ignored);
+	return 0;
 }
