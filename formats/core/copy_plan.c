@@ -19,10 +19,10 @@
 #define ABSORB_LEN (64u * KiB) /* shorter holes are read with the data */
 
 /*
- * The layer of the source that the target is based on; what it and those below
- * it have is in the target already.  Where the target's backing file is none
- * of them, the first one below the top.  A source without layers hides
- * nothing.
+ * The layer of the source that the target is, or is based on; what it and
+ * those below it have is in the target already.  Where the target's backing
+ * file is none of them, the first one below the top.  A source without layers
+ * hides nothing.
  */
 static unsigned find_shared(const struct img_copy *job)
 {
@@ -31,8 +31,8 @@ static unsigned find_shared(const struct img_copy *job)
 
 	if (!job->backing)
 		return UINT_MAX;
-	for (const struct image *l = src; base && l; l = l->backing, depth++)
-		if (same_file(l->file, base->file))
+	for (const struct image *l = src; l; l = l->backing, depth++)
+		if (l == job->dst || (base && same_file(l->file, base->file)))
 			return depth;
 	return src->backing ? 1 : UINT_MAX;
 }
@@ -194,9 +194,23 @@ static uint64_t whole_units(const struct copy_plan *p, uint64_t left)
 	return p->x.len > rest ? p->x.len - rest : 0;
 }
 
+/* Up to `end` bytes, which is inside one unit: of the run's kind, or data. */
+static int extend_unit(
+    struct copy_plan *p, struct copy_run *run, uint64_t end, struct err *e)
+{
+	while (run->len < end) {
+		if (look(p, e))
+			return -1;
+		if (kind_of(p) != run->kind)
+			run->kind = COPY_DATA;
+		move_on(p, run, min_u64(p->x.len, end - run->len));
+	}
+	return 0;
+}
+
 int copy_plan_next(struct copy_plan *p, struct copy_run *run, struct err *e)
 {
-	uint64_t left, limit;
+	uint64_t left, limit, unit_end;
 
 	if (p->pos == p->total)
 		return 0;
@@ -213,11 +227,17 @@ int copy_plan_next(struct copy_plan *p, struct copy_run *run, struct err *e)
 		move_on(p, run, whole_units(p, left));
 		return 1;
 	}
-	run->kind = COPY_DATA; /* perhaps in part only */
-	limit = to_unit_end(p);
-	if (!limit)
+	limit = unit_end = min_u64(to_unit_end(p), left);
+	if (!limit) {
+		unit_end = min_u64(p->grain, left);
 		limit = p->chunk - (p->job->dst_off + p->pos) % p->chunk;
-	limit = min_u64(limit, left);
-	move_on(p, run, min_u64(p->x.len, limit));
+		limit = min_u64(limit, left);
+	}
+	if (run->kind != COPY_DATA) {
+		if (extend_unit(p, run, unit_end, e))
+			return -1;
+		if (run->kind != COPY_DATA)
+			return 1;
+	}
 	return extend_data(p, run, limit, e) ? -1 : 1;
 }

@@ -66,16 +66,19 @@ static int reserve_piece(struct copy_chunk *c, uint64_t len, uint64_t guest,
 static int place_units(struct copy_chunk *c, uint64_t len, uint64_t guest,
     uint64_t *done, struct err *e)
 {
+	struct image *dst = c->job->dst;
 	struct extent x;
 
-	if (layer_map(c->job->dst, guest, len, &x, e))
+	if (layer_map(dst, guest, len, &x, e))
 		return -1;
 	/* write_range() also knows what to say of damaged mappings. */
 	if (extent_in_place(&x) || (x.flags & EXT_F_META)) {
 		*done = x.len;
 		return add_piece(c, x.len, guest, e) ? 0 : -1;
 	}
-	if (reserve_piece(c, x.len, guest, 0, e))
+	/* A unit that moves takes all of its bytes along. */
+	len = min_u64(len, round_up(guest + x.len, dst->unit) - guest);
+	if (reserve_piece(c, len, guest, 0, e))
 		return -1;
 	*done = c->piece[c->n - 1].len;
 	return 0;
