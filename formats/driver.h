@@ -169,6 +169,11 @@ struct driver {
 	/* Fill cluster_size, dirty, encrypted, specific of the info. */
 	int (*describe)(struct image *img, struct img_info *out, struct err *e);
 	const struct snapshot_ops *snapshots; /* NULL: none */
+	/*
+	 * Every unit of the disk becomes a hole.  The gate is closed,
+	 * everything is committed.  Optional.
+	 */
+	int (*make_empty)(struct image *img, struct err *e);
 };
 
 struct snapshot_ops {

@@ -67,6 +67,8 @@ struct img_open {
 	enum img_cache cache;
 	const char *snapshot; /* NULL, or the internal snapshot to read: an ID
 				 or name, or snapshot.id=I,snapshot.name=N */
+	unsigned writable_depth; /* not 0: the layer so far below the top is
+				    opened for writing too, for img_merge() */
 };
 
 /*
@@ -87,8 +89,8 @@ struct image *img_open_options(
 struct image *img_open_host(
     struct hostfile *f, const struct img_open *how, struct err *e);
 /*
- * Flush what is not durable, release everything.  -1 when the last flush
- * failed; the handle is gone in any case.
+ * Flush what is not durable, in every layer, and release everything.  -1 when
+ * the last flush failed; the handle is gone in any case.
  */
 int img_close(struct image *img, struct err *e);
 /* The same where an error no longer matters.  NULL is allowed. */
@@ -377,5 +379,28 @@ struct img_compare {
 	bool read_failed;  /* when -1: it was a read, not a block status */
 };
 int img_compare(struct img_compare *job, struct err *e);
+
+/* ---- chains ------------------------------------------------------------ */
+
+/*
+ * How far below the top the layer of that name is: as the image above it names
+ * it, or a path of its file.  0: none.
+ */
+unsigned img_find_below(struct image *img, const char *name);
+
+struct img_merge {
+	struct image *top;  /* with its chain                            */
+	struct image *base; /* a layer of that chain, opened for writing */
+	bool keep;	    /* the top stays as it is                    */
+	uint64_t rate;	    /* bytes a second, 0 = no limit              */
+	struct img_progress progress;
+};
+/*
+ * Copy to the base what the layers above it have.  A smaller base grows.
+ * Unless `keep`, the top, which has to be writable and right above the base,
+ * is then emptied, after the base is durable; a format that cannot do it keeps
+ * what it has.
+ */
+int img_merge(const struct img_merge *job, struct err *e);
 
 #endif

@@ -157,6 +157,24 @@ int request_commit(struct image *img, struct err *e)
 	return rc;
 }
 
+int request_alone(struct image *img,
+    int (*fn)(struct image *img, void *arg, struct err *e), void *arg,
+    struct err *e)
+{
+	int rc;
+
+	if (request_check_write(img, 0, 0, e))
+		return -1;
+	gate_close(&img->gate);
+	rc = image_commit(img, e);
+	if (!rc)
+		rc = fn(img, arg, e);
+	if (!rc)
+		rc = image_commit(img, e);
+	gate_open(&img->gate);
+	return rc;
+}
+
 bool image_commit_due(struct image *img)
 {
 	return img->tables &&

@@ -87,11 +87,15 @@ static int finish(struct image *img, struct err *e)
 int img_close(struct image *img, struct err *e)
 {
 	struct hostfile *f = host_ref(img->file);
+	struct image *below = img->backing;
 	int rc = finish(img, e);
 
+	img->backing = NULL;
 	image_destroy(img);
 	/* The last reference: late write errors show here. */
-	return host_close(f, e) ? -1 : rc;
+	if (host_close(f, e))
+		rc = -1;
+	return below && img_close(below, e) ? -1 : rc;
 }
 
 void img_drop(struct image *img)

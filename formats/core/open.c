@@ -194,11 +194,23 @@ static bool stands_above(const struct level *l, const char *path)
 	return false;
 }
 
+/* How the layer below is opened: to be read, unless it was asked for. */
+static struct img_open how_below(const struct level *l)
+{
+	struct img_open how = *l->how;
+
+	how.flags &= ~(IMG_O_RDWR | IMG_O_CHECK);
+	if (l->depth + 1 == how.writable_depth)
+		how.flags |= IMG_O_RDWR;
+	how.format = how.snapshot = NULL;
+	return how;
+}
+
 /* The backing image that the header names. */
 static struct image *open_recorded_backing(
     struct image *img, const struct level *l, struct err *e)
 {
-	struct img_open how = *l->how;
+	struct img_open how = how_below(l);
 	CLEANUP_FREE char *name = NULL;
 
 	if (l->how->gate == IMG_GATE_DENY) {
@@ -216,9 +228,7 @@ static struct image *open_recorded_backing(
 		    "Backing file '%s' creates an infinite loop.", name);
 		return NULL;
 	}
-	how.flags &= ~(IMG_O_RDWR | IMG_O_CHECK);
 	how.format = img->backing_fmt;
-	how.snapshot = NULL;
 	return open_named(name, l, &how, e);
 }
 
@@ -227,7 +237,7 @@ static int open_backing(
 {
 	CLEANUP(options) struct options *sub = options_sub(o, "backing", e);
 	const char *given = options_get(o, "backing");
-	struct img_open how = *l->how;
+	struct img_open how = how_below(l);
 
 	if (!sub)
 		return -1;
@@ -238,8 +248,6 @@ static int open_backing(
 	    l->how->gate == IMG_GATE_METADATA)
 		return 0;
 	if (!options_empty(sub)) {
-		how.flags &= ~(IMG_O_RDWR | IMG_O_CHECK);
-		how.format = how.snapshot = NULL;
 		img->backing = open_tree(sub, l, &how, e);
 	} else if (img->backing_name && !given) {
 		img->backing = open_recorded_backing(img, l, e);

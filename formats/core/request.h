@@ -22,6 +22,14 @@ bool request_tryenter(struct image *img, unsigned *pin);
 void request_leave(struct image *img, unsigned pin);
 
 /*
+ * Run fn on a writable image when no request is inside, with everything
+ * committed before and after it.
+ */
+int request_alone(struct image *img,
+    int (*fn)(struct image *img, void *arg, struct err *e), void *arg,
+    struct err *e);
+
+/*
  * Make everything published before the call durable; calls that come together
  * share one commit.  No locks held.
  */

@@ -28,21 +28,24 @@ void img_snapshots_free(struct img_snapshot *list, size_t n)
 
 typedef int snapshot_op(struct image *img, const char *which, struct err *e);
 
+struct call {
+	snapshot_op *op;
+	const char *which;
+};
+
+static int call(struct image *img, void *arg, struct err *e)
+{
+	const struct call *c = arg;
+
+	return c->op(img, c->which, e);
+}
+
 static int run(
     struct image *img, snapshot_op *op, const char *which, struct err *e)
 {
-	int rc;
+	struct call c = {op, which};
 
-	if (request_check_write(img, 0, 0, e))
-		return -1;
-	gate_close(&img->gate);
-	rc = image_commit(img, e);
-	if (!rc)
-		rc = op(img, which, e);
-	if (!rc)
-		rc = image_commit(img, e);
-	gate_open(&img->gate);
-	return rc;
+	return request_alone(img, call, &c, e);
 }
 
 static const struct snapshot_ops *ops_of(struct image *img, struct err *e)

@@ -412,4 +412,5 @@ const struct driver qcow2_driver = {
     .measure = qcow2_measure,
     .describe = qcow2_describe,
     .snapshots = &qcow2_snapshots,
+    .make_empty = qcow2_make_empty,
 };

@@ -251,6 +251,9 @@ int qcow2_refcount_get(
 /* delta 1, -1, or 0: could it be raised?  Nothing changes then. */
 int qcow2_refcount_add(
     struct image *img, uint64_t cl, uint64_t n, int delta, struct err *e);
+/* How many clusters from cl on, at most `want`, are all free or all used. */
+int qcow2_refcount_run(struct image *img, uint64_t cl, uint64_t want,
+    bool *used, uint64_t *run, struct err *e);
 /* Can the cluster be referenced once more? */
 bool qcow2_refcount_can_share(struct image *img, uint64_t cl);
 /*
@@ -352,6 +355,9 @@ struct qcow2_l1_state qcow2_l1_active(struct image *img, struct err *e);
  * image is to be FAILED. */
 int qcow2_l1_switch(struct image *img, const struct qcow2_l1_state *old,
     struct qcow2_l1_state *new, struct err *e);
+
+/* empty.c */
+int qcow2_make_empty(struct image *img, struct err *e);
 
 /* bitmap.c */
 #define QCOW2_BITMAP_IN_USE 0x1u

@@ -139,26 +139,30 @@ bool qcow2_refcount_can_share(struct image *img, uint64_t cl)
 /* ---- finding free clusters ------------------------------------------------
  */
 
-/* Length of the run of free clusters at cl, at most `want`. */
-static int free_run(
-    struct image *img, uint64_t cl, uint64_t want, uint64_t *run, struct err *e)
+static uint64_t slice_count(
+    const struct qcow2 *q, const struct place *p, uint64_t i)
 {
-	struct qcow2 *q = qcow2_of(img);
-	bool more = true;
+	return refbits_get(p->slice->data, q->h.refcount_order, p->ix + i);
+}
 
-	for (*run = 0; more && *run < want;) {
-		uint64_t n, i = 0;
+int qcow2_refcount_run(struct image *img, uint64_t cl, uint64_t want,
+    bool *used, uint64_t *run, struct err *e)
+{
+	const struct qcow2 *q = qcow2_of(img);
+	uint64_t n, i;
+
+	*used = false;
+	for (*run = 0, i = n = 0; i == n && *run < want; *run += i) {
 		struct place p;
 
 		if (find_count(img, cl + *run, &p, e))
 			return -1;
 		n = min_u64(want - *run, p.left);
-		while (
-		    p.slice && i < n &&
-		    !refbits_get(p.slice->data, q->h.refcount_order, p.ix + i))
-			i++;
-		more = !p.slice || i == n;
-		*run += p.slice ? i : n;
+		if (p.slice && !*run)
+			*used = slice_count(q, &p, 0);
+		for (i = 0; i < n; i++)
+			if ((p.slice && slice_count(q, &p, i)) != *used)
+				break;
 		tables_put(q->tables, p.slice);
 	}
 	return 0;
@@ -226,8 +230,9 @@ static int measure_run(struct image *img, uint64_t want, struct run *r,
 {
 	struct qcow2 *q = qcow2_of(img);
 	uint64_t slack = div_up(want, q->refblock_n) + 2;
+	bool used;
 
-	if (free_run(img, r->cl, want + slack, skip, e))
+	if (qcow2_refcount_run(img, r->cl, want + slack, &used, skip, e))
 		return -1;
 	r->n = min_u64(want, *skip);
 	if (qcow2_refblocks_needed(img, r->cl, r->n, &r->blocks_n, e))

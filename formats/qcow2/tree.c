@@ -47,7 +47,8 @@ static uint64_t entry_clusters(
 
 	if (!(n->l2 & QCOW2_PACKED)) {
 		*first = n->host >> q->h.cluster_bits;
-		return n->host != 0;
+		/* In a data file nothing is counted. */
+		return n->host && !(q->h.incompatible & QCOW2_I_DATA_FILE);
 	}
 	qcow2_packed_place(q, n->l2, &host, &stored);
 	*first = host >> q->h.cluster_bits;

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the crash tests share.  What fails here fails the test. */
+#ifndef TEST_CRASH_H
+#define TEST_CRASH_H
+
+#include <stdbool.h>
+
+#include "crashfile.h"
+
+/* Make an image, durably.  `overlay`: its header names a backing file. */
+void crash_create(struct crashfile *c, const char *format, uint64_t size,
+    const char *options, bool overlay);
+/* Our check finds leaks at worst in an image that a crash left. */
+void crash_check(struct hostfile *f, const char *format);
+
+#endif
