@@ -85,8 +85,8 @@ struct command {
 	 COMMON(src_cache)}
 /* clang-format on */
 
-extern const struct command cmd_bench, cmd_check, cmd_compare, cmd_convert,
-    cmd_create, cmd_dd, cmd_info, cmd_map, cmd_measure, cmd_resize,
+extern const struct command cmd_bench, cmd_check, cmd_commit, cmd_compare,
+    cmd_convert, cmd_create, cmd_dd, cmd_info, cmd_map, cmd_measure, cmd_resize,
     cmd_snapshot;
 extern const struct command *const commands[]; /* ends with NULL */
 

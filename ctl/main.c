@@ -24,6 +24,7 @@
 
 const struct command *const commands[] = {
     &cmd_check,
+    &cmd_commit,
     &cmd_compare,
     &cmd_convert,
     &cmd_bench,
