@@ -26,6 +26,16 @@ static int64_t now_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+/* Milliseconds to the deadline, 0 when it has passed; -1: there is none. */
+static int time_left(const struct handshake *h)
+{
+	int64_t left = h->deadline_ms - now_ms();
+
+	if (!h->deadline_ms)
+		return -1;
+	return left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
+}
+
 /* Waits for the socket; false when the time is over. */
 static bool wait_for(const struct handshake *h, short events)
 {
@@ -33,17 +43,11 @@ static bool wait_for(const struct handshake *h, short events)
 	    {.fd = h->stream->fd, .events = events},
 	    {.fd = h->wake_fd, .events = POLLIN},
 	};
-	int64_t left = -1;
 	int n;
 
-	do {
-		if (h->deadline_ms) {
-			left = h->deadline_ms - now_ms();
-			if (left <= 0)
-				return false;
-		}
-		n = poll(p, ARRAY_N(p), left > INT_MAX ? INT_MAX : (int)left);
-	} while (n < 0 && errno == EINTR);
+	do
+		n = poll(p, ARRAY_N(p), time_left(h));
+	while (n < 0 && errno == EINTR);
 	return n > 0 && !p[1].revents;
 }
 
@@ -162,7 +166,7 @@ bool handshake_run(struct handshake *h, unsigned limit_ms)
 	h->deadline_ms = limit_ms ? now_ms() + limit_ms : 0;
 	if (!greet(h))
 		return false;
-	while (next == OPTION_MORE)
+	while (next == OPTION_MORE && time_left(h))
 		next = next_option(h);
 	return next == OPTION_START;
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "faultfile.h"
 #include "formats/core/units.h"
 #include "formats/host/hostfile.h"
 #include "formats/image.h"
@@ -32,7 +33,7 @@ static void fill(struct hostfile *f, uint64_t from, uint64_t to)
 	assert_ok(host_pwrite(f, buf, to - from, from, &e), &e);
 }
 
-static struct image *new_image(bool read_only)
+static void open_image(struct peer *p, bool read_only)
 {
 	struct img_open how = {
 	    .format = "raw",
@@ -40,21 +41,22 @@ static struct image *new_image(bool read_only)
 	};
 	struct err e = ERR_INIT;
 	struct hostfile *f = host_open_memory("memory", PEER_SIZE, &e);
-	struct image *img;
 
 	assert_no_error(&e);
 	fill(f, 0, PEER_HOLE);
 	fill(f, PEER_DATA, PEER_SIZE);
-	img = img_open_host(f, &how, &e);
+	p->host = faultfile_new(f, &e);
 	assert_no_error(&e);
-	return img;
+	p->img = img_open_host(p->host, &how, &e);
+	assert_no_error(&e);
 }
 
 void peer_start(struct peer *p, const struct peer_setup *how)
 {
 	struct err e = ERR_INIT;
 
-	*p = (struct peer){.img = new_image(how->read_only)};
+	*p = (struct peer){0};
+	open_image(p, how->read_only);
 	p->export[0] = (struct export){
 	    .name = "",
 	    .description = "a test",

@@ -24,6 +24,7 @@ uint8_t peer_byte(uint64_t off);
 
 struct peer {
 	struct image *img;
+	struct hostfile *host;	 /* a faultfile, below img */
 	struct export export[2]; /* "" and "other", the same bytes */
 	struct exports exports;
 	struct sched *sched;

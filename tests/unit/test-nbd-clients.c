@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Clients, byte by byte: many requests at once, clients that leave in the
- * middle, that do not read, and a server that ends.
+ * middle, that do not read or do not come to the point, and a server that
+ * ends.
  */
 #include <pthread.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -202,6 +204,29 @@ static void test_stalled(void **state)
 	end(&f);
 }
 
+/* Requests that cost next to nothing are limited too: the server stops reading,
+   and so the client cannot go on sending. */
+static void test_flood(void **state)
+{
+	static struct bytes b;
+	struct fixture f;
+	size_t sent = 0;
+	ssize_t n;
+
+	(void)state;
+	begin(&f, true);
+	setsockopt(f.fd, SOL_SOCKET, SO_SNDTIMEO,
+	    &(struct timeval){.tv_usec = 500000}, sizeof(struct timeval));
+	for (uint64_t i = 0; i < MANY; i++)
+		put_request(&b, FLUSH, 0, i, 0, 0);
+	do {
+		n = send(f.fd, b.buf, b.len, MSG_NOSIGNAL);
+		sent += n > 0 ? (size_t)n : 0;
+	} while (n == (ssize_t)b.len && sent < 100 * b.len);
+	assert_true(sent < 100 * b.len);
+	end(&f);
+}
+
 static void *stop_clients(void *arg)
 {
 	clients_stop(arg);
@@ -236,6 +261,87 @@ static void test_stop(void **state)
 	end(&f);
 }
 
+/* ---- the handshake's deadline ------------------------------------------ */
+
+static void begin_limited(struct fixture *f, unsigned limit_ms)
+{
+	peer_start(&f->peer, &(struct peer_setup){.limit_ms = limit_ms});
+	f->fd = peer_connect(&f->peer);
+}
+
+/* Is the server gone before `n` pieces are sent, one each `ms`? */
+static bool is_dropped(
+    int fd, const void *piece, size_t len, unsigned n, unsigned ms)
+{
+	static uint8_t reply[1 << 18];
+	ssize_t got;
+
+	while (n--) {
+		if (send(fd, piece, len, MSG_NOSIGNAL) < 0)
+			return true;
+		usleep(ms * 1000);
+		got = recv(fd, reply, sizeof reply, MSG_DONTWAIT);
+		if (!got || (got < 0 && errno != EAGAIN))
+			return true;
+	}
+	return false;
+}
+
+/* Neither silence, nor a byte now and then, nor options without end keep a
+   connection. */
+static void test_deadline(void **state)
+{
+	static uint8_t options[16 * 1000];
+	uint8_t greeting[18];
+	struct fixture f;
+	int fd;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof options; i += 16)
+		memcpy(options + i, "IHAVEOPT\0\0\0\3\0\0\0", 16);
+	begin_limited(&f, 200);
+	peer_recv(f.fd, greeting, sizeof greeting);
+	peer_expect_end(f.fd);
+	fd = peer_connect(&f.peer);
+	peer_greet(fd, 3);
+	assert_true(is_dropped(fd, "I", 1, 500, 10));
+	close(fd);
+	fd = peer_connect(&f.peer);
+	peer_greet(fd, 3);
+	assert_true(is_dropped(fd, options, sizeof options, 500, 0));
+	close(fd);
+	peer_wait_clients(&f.peer, 0);
+	end(&f);
+}
+
+/* The limit is for the negotiation only. */
+static void test_deadline_met(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	begin_limited(&f, 200);
+	peer_negotiate(f.fd, true, false);
+	usleep(300000);
+	peer_request(f.fd, FLUSH, 0, 1, 0, 0);
+	peer_expect_done(f.fd, 1);
+	end(&f);
+}
+
+/* A server that ends does not wait for those who have not begun. */
+static void test_stop_in_handshake(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	begin_limited(&f, 0);
+	peer_greet(f.fd, 3);
+	peer_send(f.fd, "IHAV", 4);
+	clients_stop(f.peer.clients);
+	peer_expect_end(f.fd);
+	end(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -244,7 +350,11 @@ int main(void)
 	    cmocka_unit_test(test_leave_in_the_middle),
 	    cmocka_unit_test(test_leave_unread),
 	    cmocka_unit_test(test_stalled),
+	    cmocka_unit_test(test_flood),
 	    cmocka_unit_test(test_stop),
+	    cmocka_unit_test(test_deadline),
+	    cmocka_unit_test(test_deadline_met),
+	    cmocka_unit_test(test_stop_in_handshake),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

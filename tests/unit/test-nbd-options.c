@@ -3,7 +3,6 @@
  * Negotiation, byte by byte: what a client may send, and what it must not.
  * The numbers are the protocol's, not the server's names for them.
  */
-#include <time.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -21,9 +20,9 @@ struct fixture {
 	int fd;
 };
 
-static void begin(struct fixture *f, unsigned limit_ms)
+static void begin(struct fixture *f)
 {
-	peer_start(&f->peer, &(struct peer_setup){.limit_ms = limit_ms});
+	peer_start(&f->peer, &(struct peer_setup){0});
 	f->fd = peer_connect(&f->peer);
 }
 
@@ -44,7 +43,7 @@ static void test_client_flags(void **state)
 	struct fixture f;
 
 	(void)state;
-	begin(&f, 0);
+	begin(&f);
 	peer_greet(f.fd, 0x7);
 	peer_expect_end(f.fd);
 	end(&f);
@@ -57,7 +56,7 @@ static void test_unknown_options(void **state)
 	struct fixture f;
 
 	(void)state;
-	begin(&f, 0);
+	begin(&f);
 	peer_greet(f.fd, 3);
 	for (size_t i = 0; i < ARRAY_N(opts); i++)
 		peer_expect_option(f.fd, opts[i], "data", 4, UNSUP);
@@ -69,7 +68,7 @@ static void test_bad_magic(void **state)
 	struct fixture f;
 
 	(void)state;
-	begin(&f, 0);
+	begin(&f);
 	peer_greet(f.fd, 3);
 	peer_send(f.fd, "IHAVEOPX\0\0\0\3\0\0\0", 16);
 	peer_expect_end(f.fd);
@@ -82,7 +81,7 @@ static void test_long_options(void **state)
 	struct fixture f;
 
 	(void)state;
-	begin(&f, 0);
+	begin(&f);
 	peer_greet(f.fd, 3);
 	peer_expect_option(f.fd, 7, data, sizeof data, TOO_BIG);
 	expect_alive(f.fd);
@@ -101,7 +100,7 @@ static void test_list(void **state)
 	size_t n;
 
 	(void)state;
-	begin(&f, 0);
+	begin(&f);
 	peer_greet(f.fd, 3);
 	peer_option(f.fd, 3, NULL, 0);
 	n = peer_option_reply(f.fd, 3, 2, b);
@@ -120,7 +119,7 @@ static void test_abort(void **state)
 	struct fixture f;
 
 	(void)state;
-	begin(&f, 0);
+	begin(&f);
 	peer_greet(f.fd, 3);
 	peer_expect_option(f.fd, 2, NULL, 0, ACK);
 	peer_expect_end(f.fd);
@@ -136,7 +135,7 @@ static void test_info(void **state)
 	uint8_t b[4096];
 
 	(void)state;
-	begin(&f, 0);
+	begin(&f);
 	peer_greet(f.fd, 3);
 	peer_option(f.fd, 6, query, sizeof query - 1);
 	assert_int_equal(peer_option_reply(f.fd, 6, 3, b), 12);
@@ -174,7 +173,7 @@ static void test_bad_go(void **state)
 	struct fixture f;
 
 	(void)state;
-	begin(&f, 0);
+	begin(&f);
 	peer_greet(f.fd, 3);
 	for (size_t i = 0; i < ARRAY_N(cases); i++)
 		for (uint32_t opt = 6; opt <= 7; opt++)
@@ -189,7 +188,7 @@ static void test_long_name(void **state)
 	struct fixture f;
 
 	(void)state;
-	begin(&f, 0);
+	begin(&f);
 	peer_greet(f.fd, 3);
 	put_be32(query, 4097);
 	peer_expect_option(f.fd, 7, query, sizeof query, INVALID);
@@ -204,7 +203,7 @@ static void check_export_name(uint32_t client_flags, size_t zeroes)
 	struct fixture f;
 	uint8_t b[134];
 
-	begin(&f, 0);
+	begin(&f);
 	peer_greet(f.fd, client_flags);
 	peer_option(f.fd, 1, "other", 5);
 	peer_recv(f.fd, b, 10 + zeroes);
@@ -232,7 +231,7 @@ static void test_export_name_refused(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_N(lens); i++) {
-		begin(&f, 0);
+		begin(&f);
 		peer_greet(f.fd, 3);
 		peer_option(f.fd, 1, name, lens[i]);
 		peer_expect_end(f.fd);
@@ -284,7 +283,7 @@ static void test_contexts(void **state)
 	struct fixture f;
 
 	(void)state;
-	begin(&f, 0);
+	begin(&f);
 	peer_greet(f.fd, 3);
 	peer_expect_option(f.fd, 9, "\0\0\0\0\0\0\0\0", 8, INVALID);
 	peer_expect_option(f.fd, 10, "\0\0\0\0\0\0\0\0", 8, INVALID);
@@ -322,7 +321,7 @@ static void test_bad_contexts(void **state)
 	struct fixture f;
 
 	(void)state;
-	begin(&f, 0);
+	begin(&f);
 	peer_greet(f.fd, 3);
 	peer_expect_option(f.fd, 8, NULL, 0, ACK);
 	for (size_t i = 0; i < ARRAY_N(cases); i++)
@@ -340,7 +339,7 @@ static void test_contexts_of_another(void **state)
 	uint8_t b[4096];
 
 	(void)state;
-	begin(&f, 0);
+	begin(&f);
 	peer_greet(f.fd, 3);
 	peer_expect_option(f.fd, 8, NULL, 0, ACK);
 	send_query(f.fd, 10, "base:allocation");
@@ -351,67 +350,6 @@ static void test_contexts_of_another(void **state)
 	peer_option_reply(f.fd, 7, ACK, b);
 	peer_request(f.fd, 7, 0, 1, 0, 4096);
 	peer_expect_error(f.fd, 1, 22);
-	end(&f);
-}
-
-/* ---- time --------------------------------------------------------------- */
-
-static void pause_ms(long ms)
-{
-	struct timespec t = {.tv_nsec = ms * 1000000};
-
-	nanosleep(&t, NULL);
-}
-
-/* Neither silence nor a byte now and then keeps a connection. */
-static void test_deadline(void **state)
-{
-	struct fixture f;
-	int slow;
-
-	(void)state;
-	begin(&f, 300);
-	peer_expect_end((peer_recv(f.fd, (uint8_t[18]){0}, 18), f.fd));
-	slow = peer_connect(&f.peer);
-	peer_greet(slow, 3);
-	for (int i = 0; i < 4; i++) {
-		peer_send(slow, &"IHAVEOPT"[i], 1);
-		pause_ms(50);
-	}
-	peer_expect_end(slow);
-	close(slow);
-	peer_wait_clients(&f.peer, 0);
-	end(&f);
-}
-
-/* The limit is for the negotiation only. */
-static void test_deadline_met(void **state)
-{
-	struct fixture f;
-
-	(void)state;
-	begin(&f, 200);
-	peer_negotiate(f.fd, true, false);
-	pause_ms(300);
-	peer_request(f.fd, 3, 0, 1, 0, 0);
-	peer_expect_chunk(f.fd, 1, 1, 0, NULL, 0);
-	end(&f);
-}
-
-/* A server that ends does not wait for those who have not begun. */
-static void test_stop(void **state)
-{
-	struct fixture f;
-	int half;
-
-	(void)state;
-	begin(&f, 0);
-	half = peer_connect(&f.peer);
-	peer_greet(half, 3);
-	peer_send(half, "IHAV", 4);
-	clients_stop(f.peer.clients);
-	peer_expect_end(half);
-	close(half);
 	end(&f);
 }
 
@@ -432,9 +370,6 @@ int main(void)
 	    cmocka_unit_test(test_contexts),
 	    cmocka_unit_test(test_bad_contexts),
 	    cmocka_unit_test(test_contexts_of_another),
-	    cmocka_unit_test(test_deadline),
-	    cmocka_unit_test(test_deadline_met),
-	    cmocka_unit_test(test_stop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "faultfile.h"
 #include "formats/core/units.h"
 #include "nbdpeer.h"
 
@@ -181,6 +182,54 @@ static void test_block_status(void **state)
 	n = peer_expect_chunk(f.fd, 2, DONE, EXTENTS, b, sizeof b);
 	assert_int_equal(n, 4 + 8);
 	expect_extent(b + 4, PEER_SIZE / 2, 3);
+	peer_request(f.fd, STATUS, REQ_ONE, 3, 0, PEER_SIZE);
+	n = peer_expect_chunk(f.fd, 3, DONE, EXTENTS, b, sizeof b);
+	assert_int_equal(n, 4 + 8);
+	expect_extent(b + 4, PEER_HOLE, 0);
+	end(&f);
+}
+
+/* Zeroes give space back unless the client wants it kept. */
+static void test_no_hole(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	begin(&f, false, true);
+	peer_request(f.fd, ZERO, NO_HOLE, 1, 0, 65536);
+	peer_expect_done(f.fd, 1);
+	assert_int_equal(faultfile_calls(f.peer.host, FAULT_PUNCH), 0);
+	peer_request(f.fd, ZERO, 0, 2, 0, 65536);
+	peer_expect_done(f.fd, 2);
+	assert_int_equal(faultfile_calls(f.peer.host, FAULT_PUNCH), 1);
+	end(&f);
+}
+
+/* What FUA and a flush promise ends in a sync of the storage. */
+static void test_durable(void **state)
+{
+	static const uint16_t types[] = {ZERO, TRIM, FLUSH};
+	struct fixture f;
+	uint64_t n;
+
+	(void)state;
+	begin(&f, false, true);
+	write_bytes(f.fd, 0, 1, 0, 4096, 1);
+	peer_expect_done(f.fd, 1);
+	n = faultfile_calls(f.peer.host, FAULT_SYNC);
+	write_bytes(f.fd, FUA, 2, 0, 4096, 2);
+	peer_expect_done(f.fd, 2);
+	assert_int_equal(faultfile_calls(f.peer.host, FAULT_SYNC), ++n);
+	for (size_t i = 0; i < ARRAY_N(types); i++) {
+		bool flush = types[i] == FLUSH;
+
+		write_bytes(f.fd, 0, 3, PEER_DATA, 4096, 3);
+		peer_expect_done(f.fd, 3);
+		peer_request(
+		    f.fd, types[i], flush ? 0 : FUA, 4, 0, flush ? 0 : 4096);
+		peer_expect_done(f.fd, 4);
+		assert_int_equal(faultfile_calls(f.peer.host, FAULT_SYNC), ++n);
+	}
 	end(&f);
 }
 
@@ -321,6 +370,48 @@ static void test_dropped(void **state)
 	end(&f);
 }
 
+/* A request that fails is answered, and the next ones are as good as ever. */
+static void test_storage_fails(void **state)
+{
+	static const struct {
+		int errnum;
+		uint32_t error;
+	} cases[] = {
+	    {EIO, 5},
+	    {ENOSPC, 28},
+	    {EDQUOT, 28},
+	    {EFBIG, 28},
+	    {EACCES, 1},
+	    {EROFS, 1},
+	    {ENOMEM, 12},
+	    {EINVAL, 22},
+	    {EOVERFLOW, 5}, /* means something else on the wire */
+	    {EBADMSG, 5},
+	};
+	struct fixture f;
+
+	(void)state;
+	begin(&f, false, true);
+	for (size_t i = 0; i < ARRAY_N(cases); i++) {
+		faultfile_fail(
+		    f.peer.host, FAULT_WRITE, 1, cases[i].errnum, false);
+		write_bytes(f.fd, 0, 1, PEER_DATA, 4096, 1);
+		peer_expect_error(f.fd, 1, cases[i].error);
+		faultfile_fail(
+		    f.peer.host, FAULT_READ, 1, cases[i].errnum, false);
+		peer_request(f.fd, READ, 0, 2, 0, 100000);
+		peer_expect_error(f.fd, 2, cases[i].error);
+		write_bytes(f.fd, 0, 3, PEER_HOLE, 4096, 1);
+		peer_expect_done(f.fd, 3);
+	}
+	faultfile_fail(f.peer.host, FAULT_SYNC, 1, EIO, false);
+	peer_request(f.fd, FLUSH, 0, 4, 0, 0);
+	peer_expect_error(f.fd, 4, 5);
+	peer_expect_image(&f.peer, 0, PEER_HOLE, -1);
+	peer_expect_image(&f.peer, PEER_DATA, PEER_SIZE - PEER_DATA, -1);
+	end(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -329,11 +420,14 @@ int main(void)
 	    cmocka_unit_test(test_writes),
 	    cmocka_unit_test(test_no_bytes),
 	    cmocka_unit_test(test_block_status),
+	    cmocka_unit_test(test_no_hole),
+	    cmocka_unit_test(test_durable),
 	    cmocka_unit_test(test_refusals),
 	    cmocka_unit_test(test_read_only),
 	    cmocka_unit_test(test_status_without_context),
 	    cmocka_unit_test(test_long_reads),
 	    cmocka_unit_test(test_dropped),
+	    cmocka_unit_test(test_storage_fails),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
