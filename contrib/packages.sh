@@ -9,7 +9,7 @@ packages_build=(gcc libc6-dev meson ninja-build pkg-config libjansson-dev
 	zlib1g-dev libdeflate-dev libisal-dev libzstd-dev liburing-dev
 	libnbd-dev libgnutls28-dev nbdkit-plugin-dev)
 # To make, serve and look at the demo disk.
-packages_demo=(e2fsprogs libnbd-bin nbdkit)
+packages_demo=(e2fsprogs file libnbd-bin nbdkit)
 # To test: other compilers and checkers, and the peers.
 packages_test=(clang clang-format libclang-rt-14-dev cppcheck libcmocka-dev
 	bzip2 e2fsprogs fdisk fio libnbd-bin mandoc nbdkit python3
