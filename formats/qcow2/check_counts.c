@@ -7,6 +7,12 @@
 #include "check.h"
 #include "refbits.h"
 
+/* Of the block that counts a cluster. */
+static uint64_t block_ix_of(const struct check *c, uint64_t cl)
+{
+	return cl >> (c->q->h.cluster_bits + 3 - c->q->h.refcount_order);
+}
+
 static uint64_t entry_of(const struct check *c, uint64_t block_ix)
 {
 	return block_ix < c->reftable_n ? be64(c->reftable + block_ix * 8) : 0;
@@ -79,14 +85,11 @@ int check_refblocks(struct check *c, struct err *e)
 /* ---- comparing ----------------------------------------------------------- */
 
 /* From here on the map holds what the file says. */
-static int compare(struct check *c, uint64_t cl, uint64_t disk, struct err *e)
+static int differ(
+    struct check *c, uint64_t cl, uint64_t disk, uint64_t refs, struct err *e)
 {
-	uint64_t refs = refmap_get(&c->refs, cl), max = count_max(c);
+	uint64_t max = count_max(c);
 
-	if (refs || disk)
-		c->end_cl = max_u64(c->end_cl, cl + 1);
-	if (refs == disk)
-		return 0;
 	if (refs > max) {
 		check_corrupt(c, refs - max,
 		    "ERROR: overflow cluster offset=0x%" PRIx64,
@@ -106,6 +109,15 @@ static int compare(struct check *c, uint64_t cl, uint64_t disk, struct err *e)
 		c->out->leaks++;
 	}
 	return refmap_set(&c->refs, cl, disk, e);
+}
+
+static int compare(struct check *c, uint64_t cl, uint64_t disk, struct err *e)
+{
+	uint64_t refs = refmap_get(&c->refs, cl);
+
+	if (refs || disk)
+		c->end_cl = max_u64(c->end_cl, cl + 1);
+	return refs == disk ? 0 : differ(c, cl, disk, refs, e);
 }
 
 static int compare_block(
@@ -142,7 +154,7 @@ static int compare_uncounted(struct check *c, uint64_t key, struct err *e)
 	for (unsigned i = 0; i < REFMAP_PAGE_N; i++) {
 		uint64_t cl = key * REFMAP_PAGE_N + i;
 
-		if (cl < c->cl_n && !entry_of(c, cl / c->q->refblock_n) &&
+		if (cl < c->cl_n && !entry_of(c, block_ix_of(c, cl)) &&
 		    compare(c, cl, 0, e))
 			return -1;
 	}
@@ -186,7 +198,7 @@ int check_compare(struct check *c, struct err *e)
 int check_disk_count(
     struct check *c, uint64_t cl, uint64_t *count, struct err *e)
 {
-	uint64_t block_ix = cl / c->q->refblock_n, in_block, host;
+	uint64_t block_ix = block_ix_of(c, cl), in_block, host;
 	uint8_t buf[8];
 
 	*count = 0;

@@ -42,13 +42,10 @@ static int grow(struct refmap *m, struct err *e)
 	return 0;
 }
 
-struct refpage *refmap_page(struct refmap *m, uint64_t key)
+struct refpage *refmap_find(struct refmap *m, uint64_t key)
 {
-	struct refpage *p = m->last;
+	struct refpage *p = m->max ? *find(m->slot, m->max, key) : NULL;
 
-	if (p && p->key == key)
-		return p;
-	p = m->max ? *find(m->slot, m->max, key) : NULL;
 	if (p)
 		m->last = p;
 	return p;

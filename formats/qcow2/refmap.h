@@ -33,8 +33,12 @@ int refmap_set(struct refmap *m, uint64_t cl, uint64_t value, struct err *e);
 /* The keys of all pages in order, malloc'd, m->n of them; NULL: no memory. */
 uint64_t *refmap_keys(const struct refmap *m, struct err *e);
 
-/* The page of a cluster, or NULL. */
-struct refpage *refmap_page(struct refmap *m, uint64_t key);
+/* A page, or NULL. */
+struct refpage *refmap_find(struct refmap *m, uint64_t key);
+static inline struct refpage *refmap_page(struct refmap *m, uint64_t key)
+{
+	return m->last && m->last->key == key ? m->last : refmap_find(m, key);
+}
 int refmap_add_slow(struct refmap *m, uint64_t cl, uint64_t n, struct err *e);
 
 static inline uint64_t refpage_get(const struct refpage *p, unsigned ix)
