@@ -186,7 +186,7 @@ static int saved_clusters(
 static int add_snapshot(struct check *c, const struct qcow2_snapshot *s,
     struct spans *entries, struct spans *clusters, struct err *e)
 {
-	uint64_t len = s->l1_n * 8ull, end = s->l1_host + len;
+	uint64_t len = s->l1_n * 8ull, end = s->l1_host + len, whole;
 
 	if (!is_aligned(s->l1_host, c->q->cluster_len) ||
 	    s->l1_host > INT64_MAX) {
@@ -209,8 +209,11 @@ static int add_snapshot(struct check *c, const struct qcow2_snapshot *s,
 		return check_count(c, s->l1_host, len, 1, e);
 	if (spans_add(entries, s->l1_host, end, e))
 		return -1;
-	return spans_add(
-	    clusters, s->l1_host, round_up(end, c->q->cluster_len), e);
+	/* Whole clusters, where the file may have them. */
+	whole = round_up(end, c->q->cluster_len);
+	if (whole < c->file_len + c->q->cluster_len)
+		end = whole;
+	return spans_add(clusters, s->l1_host, end, e);
 }
 
 static int each_snapshot(
@@ -227,7 +230,6 @@ static int each_snapshot(
 			    "ERROR snapshot table entry %zu is incomplete", i);
 		rc = add_snapshot(c, s, &entries, &clusters, e);
 	}
-	/* Rounded up, a table may end a bit past the end of the file. */
 	if (!rc)
 		rc = spans_walk(&clusters, saved_clusters, c, e);
 	if (!rc)
