@@ -61,8 +61,8 @@ static int next_ext(
 	if (x->len > left)
 		return err_damaged(e,
 		    "qcow2 header: extension %#" PRIx32 " at %#" PRIx32
-		    " has %" PRIu32 " bytes: must be at most %" PRIu32,
-		    x->type, a->host + *pos, x->len, left);
+		    " has %" PRIu32 " bytes: must end by %#" PRIx32,
+		    x->type, a->host + *pos, x->len, a->host + a->len);
 	*pos += 8 + (uint32_t)min_u64(round_up(x->len, 8), left);
 	return 1;
 }
