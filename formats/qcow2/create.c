@@ -6,6 +6,7 @@
  * The header goes last: until it is there the file is no image at all.
  */
 #include <errno.h>
+#include <sys/stat.h>
 
 #include "../core/open.h"
 #include "../core/prealloc.h"
@@ -134,13 +135,42 @@ static int prepare(const struct create_args *a, struct qcow2_params *p,
 	return *header ? 0 : -1;
 }
 
+static bool same_file(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	if (stat(a, &x) || stat(b, &y))
+		return !strcmp(a, b);
+	return x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* The data file is overwritten: it must not be one of the other files. */
+static int check_data_file(
+    const struct create_args *a, const struct qcow2_params *p, struct err *e)
+{
+	CLEANUP_FREE char *data = image_resolve(a->name, p->data_file, e);
+	CLEANUP_FREE char *backing = NULL;
+
+	if (a->backing)
+		backing = image_resolve(a->name, a->backing, e);
+	if (!data || (a->backing && !backing))
+		return -1;
+	if (same_file(data, a->name) || (backing && same_file(data, backing)))
+		return err_usage(e,
+		    "The data file '%s' is the image or its backing file",
+		    p->data_file);
+	return 0;
+}
+
 int qcow2_create_check(const struct create_args *a, struct err *e)
 {
 	CLEANUP_FREE uint8_t *header = NULL;
 	struct qcow2_params p;
 	struct layout l;
 
-	return prepare(a, &p, &l, &header, e);
+	if (prepare(a, &p, &l, &header, e))
+		return -1;
+	return p.data_file ? check_data_file(a, &p, e) : 0;
 }
 
 static int create_data_file(

@@ -95,4 +95,8 @@ refuse 'can only be used at the same time if extended_l2 is on' \
 	-o preallocation=metadata -b base.qcow2 -F qcow2 kept
 refuse 'do not fit into a qcow2 header of 512 bytes' -u -o cluster_size=512 \
 	-b "$(printf 'x%.0s' {1..500})" -F qcow2 kept 1M
+refuse '' -o data_file=kept kept 1M
+refuse 'is the image or its backing file' \
+	-o data_file=base.qcow2 -b base.qcow2 -F qcow2 kept
+qemu-img check -q ours/base.qcow2
 [ ! -e ours/x ] || fail "a data file was made for a refused image"
