@@ -188,7 +188,7 @@ static bool fail_in(const struct scene *s, uint64_t nth)
 		assert_true(err_is_set(&e));
 		/* Only giving space back comes after the change of the size. */
 		assert_true(img_size(img) == s->old ||
-			    (s->new < s->old && img_size(img) == s->new));
+			    (s->new < s->old &&img_size(img) == s->new));
 	}
 	hit = faultfile_hit(f);
 	assert_true(hit || !err_is_set(&e));
