@@ -10,18 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What the image stands on.  Base images are files in the test's directory. */
-enum base {
-	BASE_NONE = 0,
-	BASE_RAW,	  /* as long as the disk                       */
-	BASE_RAW_SHORT,	  /* ends in the middle                        */
-	BASE_QCOW2,	  /* data, zero clusters, holes                */
-	BASE_QCOW2_LONG,  /* goes on after the end of the disk         */
-	BASE_QCOW2_SHORT, /* ends in the middle                        */
-	BASE_ZLIB,	  /* compressed clusters                       */
-	BASE_ZSTD,
-	BASE_CHAIN, /* two layers                                */
-};
+#include "base.h"
 
 struct geometry {
 	char name[40];

@@ -11,12 +11,13 @@
 #include <stdlib.h>
 
 #include "check.h"
+#include "effort.h"
 #include "formats/codec/codec.h"
 #include "ops.h"
 #include "peer.h"
 #include "tmpdir.h"
 
-#define STEPS	     120u
+#define STEPS	     EFFORT(120u, 40u)
 #define GEOMETRY_MAX 128u
 
 static struct ops_counts counts;
@@ -65,10 +66,10 @@ static void run(void **state)
 static void coverage(void **state)
 {
 	(void)state;
-	assert_true(counts.planned_reads > 50);
-	assert_true(counts.planned_writes > 50);
-	assert_true(counts.packed > 50);
-	assert_true(counts.reopened > 50);
+	assert_true(counts.planned_reads > EFFORT(50, 10));
+	assert_true(counts.planned_writes > EFFORT(50, 10));
+	assert_true(counts.packed > EFFORT(50, 10));
+	assert_true(counts.reopened > EFFORT(50, 10));
 }
 
 int main(void)
