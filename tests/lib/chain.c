@@ -32,7 +32,7 @@ static const struct {
 
 /* ---- contents ----------------------------------------------------------- */
 
-/* What its packed units are written with, or -1: it has none. */
+/* What its packed units are written with, or -1: there can be none. */
 static int codec_of(struct image *img)
 {
 	struct err e = ERR_INIT;
@@ -47,7 +47,7 @@ static int codec_of(struct image *img)
 	if (type && !json_object_get(data, "data-file"))
 		codec = strcmp(type, "zstd") ? CODEC_DEFLATE : CODEC_ZSTD;
 	img_info_clear(&info);
-	return codec;
+	return codec >= 0 && codec_available((enum codec)codec) ? codec : -1;
 }
 
 /* False where there can be none. */
