@@ -8,6 +8,7 @@
  * Locks, outer to inner (a thread may skip levels, never go back up):
  *   1 gate    shared by requests; exclusive for resize, snapshot, close
  *   2 range   guest ranges of writers, zero and trim
+ *   - bitmaps see core/bitmap.h
  *   3 meta    shared for map; exclusive for reserve, publish, abandon, unmap,
  *             release.  Never held across guest data I/O
  *   4 leaves  table buckets, quarantine, batch
@@ -15,6 +16,7 @@
 #ifndef IMGD_DRIVER_H
 #define IMGD_DRIVER_H
 
+#include "core/bitmap.h"
 #include "core/gate.h"
 #include "core/lock.h"
 #include "core/pin.h"
@@ -169,6 +171,7 @@ struct driver {
 	/* Fill cluster_size, dirty, encrypted, specific of the info. */
 	int (*describe)(struct image *img, struct img_info *out, struct err *e);
 	const struct snapshot_ops *snapshots; /* NULL: none */
+	const struct bitmap_ops *bitmaps;     /* NULL: none; core/bitmap.h */
 	/*
 	 * Every unit of the disk becomes a hole.  The gate is closed,
 	 * everything is committed.  Optional.
@@ -227,6 +230,7 @@ struct image {
 	uint64_t commit_done;		/* under commit_lock */
 	uint64_t commit_mark;		/* under commit_lock */
 	struct packed_cache *packed;	/* see core/packed.h */
+	struct bitmaps bitmaps;
 };
 
 static inline bool image_writable(const struct image *img)

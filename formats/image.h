@@ -148,6 +148,50 @@ int img_snapshot_apply(struct image *img, const char *which, struct err *e);
 /* Name goes before ID. */
 int img_snapshot_delete(struct image *img, const char *which, struct err *e);
 
+/* ---- dirty bitmaps ------------------------------------------------------ */
+
+/*
+ * Which granules of the disk were written since the bitmap was made or
+ * cleared.  They are stored in the image, and kept right by all writes: while
+ * an image that was written is open its enabled bitmaps are marked in the file,
+ * and a crash leaves them inconsistent.
+ */
+struct img_bitmap {
+	char *name;
+	uint64_t granularity; /* guest bytes                                 */
+	bool enabled;	      /* writes are recorded                         */
+	bool inconsistent;    /* can only be removed                         */
+};
+/* Can this image have bitmaps? */
+bool img_can_bitmaps(const struct image *img);
+/* *list is the caller's: img_bitmaps_free(). No support: 0 entries. */
+int img_bitmaps(
+    struct image *img, struct img_bitmap **list, size_t *n, struct err *e);
+void img_bitmaps_free(struct img_bitmap *list, size_t n);
+
+/* Those that change a bitmap are durable when they return. */
+
+/* Granularity: a power of two, 512 to 2 GiB; 0: a default. */
+int img_bitmap_add(struct image *img, const char *name, uint64_t granularity,
+    bool enabled, struct err *e);
+int img_bitmap_remove(struct image *img, const char *name, struct err *e);
+/* Nothing is dirty any more. */
+int img_bitmap_clear(struct image *img, const char *name, struct err *e);
+int img_bitmap_enable(
+    struct image *img, const char *name, bool enabled, struct err *e);
+/* What is dirty in a bitmap of src, which may be img, is dirty in img's. */
+int img_bitmap_merge(struct image *img, const char *name, struct image *src,
+    const char *src_name, struct err *e);
+
+struct img_bitmap_extent {
+	uint64_t len; /* guest bytes that are all dirty, or all not  */
+	bool dirty;
+};
+/* What the bitmap says at `off`, at most `len` bytes.  off + len <=
+ * img_size(), len > 0. */
+int img_bitmap_map(struct image *img, const char *name, uint64_t off,
+    uint64_t len, struct img_bitmap_extent *x, struct err *e);
+
 /* ---- data ------------------------------------------------------------- */
 
 #define IMG_FUA	     0x1u /* durable before the call returns             */
@@ -253,7 +297,7 @@ struct img_opt {
 struct img_format {
 	const char *name;
 	bool can_create, can_backing, can_pack, can_check, can_resize;
-	bool can_measure, has_snapshots;
+	bool can_measure, has_snapshots, has_bitmaps;
 	const struct img_opt *create_opts; /* ends with a NULL name */
 };
 /* NULL when unknown.  Names are exact. */

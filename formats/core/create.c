@@ -264,7 +264,12 @@ int img_resize(
 		return err_usage(
 		    e, "Preallocation can only be used for growing images");
 	gate_close(&img->gate);
-	rc = img->drv->resize(img, size, prealloc, e);
+	rc = bitmaps_resize_begin(img, size, e);
+	if (!rc) {
+		rc = img->drv->resize(img, size, prealloc, e);
+		if (bitmaps_resize_end(img, e))
+			rc = -1;
+	}
 	gate_open(&img->gate);
 	return rc;
 }

@@ -173,15 +173,18 @@ int img_trim(struct image *img, uint64_t len, uint64_t off, unsigned flags,
 {
 	struct write_guard g;
 	uint64_t start, end;
-	int rc = 0;
+	int rc;
 
+	/* Nothing changes: bitmaps need not know. */
+	if (!(img->flags & IMG_O_DISCARD))
+		return request_check_write(img, len, off, e)
+			   ? -1
+			   : write_done(img, flags, e);
 	if (write_enter(img, &g, len, off, e))
 		return -1;
-	if (img->flags & IMG_O_DISCARD) {
-		whole_units(img, len, off, &start, &end);
-		rc = img->drv->unmap ? trim_units(img, start, end, e)
-				     : trim_in_place(img, len, off, e);
-	}
+	whole_units(img, len, off, &start, &end);
+	rc = img->drv->unmap ? trim_units(img, start, end, e)
+			     : trim_in_place(img, len, off, e);
 	write_leave(img, &g);
 	return rc ? -1 : write_done(img, flags, e);
 }

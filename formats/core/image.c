@@ -37,6 +37,7 @@ struct image *image_new(struct hostfile *f, const struct driver *drv,
 	rwlock_init(&img->meta);
 	pin_init(&img->pin);
 	quarantine_init(&img->quarantine);
+	bitmaps_init(&img->bitmaps);
 	mutex_init(&img->commit_lock);
 	return img;
 nomem:
@@ -60,6 +61,7 @@ void image_destroy(struct image *img)
 	host_put(img->file);
 	packed_free(img->packed);
 	mutex_destroy(&img->commit_lock);
+	bitmaps_destroy(&img->bitmaps);
 	quarantine_destroy(&img->quarantine);
 	rwlock_destroy(&img->meta);
 	range_destroy(&img->ranges);
@@ -73,13 +75,14 @@ void image_destroy(struct image *img)
 
 /*
  * The last flush.  A first commit makes the tables durable and lets retired
- * space go; stop() writes the counts that this lowered.
+ * space go; then the bitmaps may say that they are right; stop() writes the
+ * counts that both lowered.
  */
 static int finish(struct image *img, struct err *e)
 {
 	if (!image_writable(img))
 		return 0;
-	if (image_commit(img, e))
+	if (image_commit(img, e) || bitmaps_finish(img, e))
 		return -1;
 	return img->drv->stop ? img->drv->stop(img, e) : 0;
 }

@@ -270,9 +270,12 @@ static int start_layer(
 		return -1;
 	img->opened = true;
 	img->has_backing = img->backing_name;
-	if (open_backing(img, o, l, e) || check_unused(o, img, e))
+	if (open_backing(img, o, l, e) || check_unused(o, img, e) ||
+	    (img->drv->start && img->drv->start(img, e)))
 		return -1;
-	return img->drv->start ? img->drv->start(img, e) : 0;
+	if (!image_writable(img) || (img->flags & IMG_O_CHECK))
+		return 0;
+	return bitmaps_start(img, e);
 }
 
 /* Takes over the reference to f, also on failure. */

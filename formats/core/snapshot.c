@@ -64,11 +64,23 @@ int img_snapshot_create(struct image *img, const char *name, struct err *e)
 	return ops ? run(img, ops->create, name, e) : -1;
 }
 
+/* Bitmaps are about the disk as it is now, of its present size. */
+static int refuse_bitmaps(struct image *img, struct err *e)
+{
+	int any = bitmaps_any(img, e);
+
+	if (any > 0)
+		err_set(e, ERR_USAGE, EBUSY, "Device has active dirty bitmaps");
+	return any ? -1 : 0;
+}
+
 int img_snapshot_apply(struct image *img, const char *which, struct err *e)
 {
 	const struct snapshot_ops *ops = ops_of(img, e);
 
-	return ops ? run(img, ops->apply, which, e) : -1;
+	if (!ops || refuse_bitmaps(img, e))
+		return -1;
+	return run(img, ops->apply, which, e);
 }
 
 int img_snapshot_delete(struct image *img, const char *which, struct err *e)

@@ -48,15 +48,33 @@ static uint64_t lock_unit(const struct image *img)
 	return max_u64(img->unit, SECTOR_LEN);
 }
 
+/* Bitmaps know of a change before it can be seen. */
+static int track(struct image *img, uint64_t len, uint64_t off, struct err *e)
+{
+	if (bitmaps_tracking(&img->bitmaps) == TRACK_NONE || !len)
+		return 0;
+	return bitmaps_track(img, len, off, e);
+}
+
 int write_enter(struct image *img, struct write_guard *g, uint64_t len,
     uint64_t off, struct err *e)
 {
 	if (request_check_write(img, len, off, e))
 		return -1;
 	g->pin = request_enter(img);
+	if (track(img, len, off, e)) {
+		request_leave(img, g->pin);
+		return -1;
+	}
 	range_lock(&img->ranges, &g->range, round_down(off, lock_unit(img)),
 	    round_up(off + len, lock_unit(img)));
 	return 0;
+}
+
+void write_leave(struct image *img, struct write_guard *g)
+{
+	range_unlock(&img->ranges, &g->range);
+	request_leave(img, g->pin);
 }
 
 int write_tryenter(struct image *img, struct write_guard *g, uint64_t len,
@@ -66,18 +84,17 @@ int write_tryenter(struct image *img, struct write_guard *g, uint64_t len,
 		return -1;
 	if (!request_tryenter(img, &g->pin))
 		return 0;
-	if (range_trylock(&img->ranges, &g->range,
+	if (bitmaps_tracking(&img->bitmaps) != TRACK_FIRST &&
+	    range_trylock(&img->ranges, &g->range,
 		round_down(off, lock_unit(img)),
-		round_up(off + len, lock_unit(img))))
-		return 1;
+		round_up(off + len, lock_unit(img)))) {
+		if (!track(img, len, off, e))
+			return 1;
+		write_leave(img, g);
+		return -1;
+	}
 	request_leave(img, g->pin);
 	return 0;
-}
-
-void write_leave(struct image *img, struct write_guard *g)
-{
-	range_unlock(&img->ranges, &g->range);
-	request_leave(img, g->pin);
 }
 
 /* ---- the three steps --------------------------------------------------- */

@@ -21,7 +21,7 @@ struct write_guard {
 };
 int write_enter(struct image *img, struct write_guard *g, uint64_t len,
     uint64_t off, struct err *e);
-/* 1 entered; 0 it would have to wait for the range; -1 as write_enter(). */
+/* 1 entered; 0 it would have to wait; -1 as write_enter(). */
 int write_tryenter(struct image *img, struct write_guard *g, uint64_t len,
     uint64_t off, struct err *e);
 void write_leave(struct image *img, struct write_guard *g);

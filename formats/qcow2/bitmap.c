@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The directory of persistent bitmaps: one entry of variable length for each,
- * starting at multiples of 8 bytes.  Only read here.
+ * Reading the directory of persistent bitmaps: one entry of variable length for
+ * each, starting at multiples of 8 bytes.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -11,7 +11,6 @@
 #define KIND_DIRTY	1u /* the only kind there is */
 #define GRANULARITY_MIN 9u
 #define GRANULARITY_MAX 31u
-#define NAME_MAX_LEN	1023u
 
 static int check_entry(struct image *img, const struct qcow2_bitmap *b,
     uint8_t kind, struct err *e)
@@ -50,31 +49,34 @@ static int read_entry(struct image *img, struct qcow2_bitmap *b, uint64_t *host,
     uint64_t end, struct err *e)
 {
 	uint8_t p[QCOW2_BITMAP_LEN];
-	uint32_t extra_len, name_len;
+	uint32_t name_len;
 
 	if (end - *host < sizeof p)
 		return err_damaged(e, "must end within the directory");
 	if (host_pread(img->file, p, sizeof p, *host, e))
 		return -1;
+	b->at = *host;
 	*host += sizeof p;
 	b->table_host = be64(p);
 	b->table_n = be32(p + 8);
 	b->flags = be32(p + 12);
 	b->granularity_bits = p[17];
 	name_len = be16(p + 18);
-	extra_len = be32(p + 20);
-	if (!name_len || name_len > NAME_MAX_LEN)
+	b->extra_len = be32(p + 20);
+	if (!name_len || name_len > QCOW2_BITMAP_NAME_MAX)
 		return err_damaged(e,
 		    "a name of %" PRIu32 " bytes: must have 1 to %u", name_len,
-		    NAME_MAX_LEN);
-	if (round_up((uint64_t)extra_len + name_len, 8) > end - *host)
+		    QCOW2_BITMAP_NAME_MAX);
+	if (round_up((uint64_t)b->extra_len + name_len, 8) > end - *host)
 		return err_damaged(e, "must end within the directory");
 	b->name = calloc(1, name_len + 1);
 	if (!b->name)
 		return err_nomem(e);
-	if (host_pread(img->file, b->name, name_len, *host + extra_len, e))
+	if (host_pread(img->file, b->name, name_len, *host + b->extra_len, e))
 		return -1;
-	*host = round_up(*host + extra_len + name_len, 8);
+	if (strlen(b->name) != name_len)
+		return err_damaged(e, "zero bytes in its name: must have none");
+	*host = round_up(*host + b->extra_len + name_len, 8);
 	return check_entry(img, b, p[16], e);
 }
 

@@ -167,6 +167,43 @@ static int own_snapshots(struct image *img, struct err *e)
 	return rc;
 }
 
+static int own_bitmap(
+    struct image *img, const struct qcow2_bitmap *b, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	CLEANUP_FREE uint64_t *table = NULL;
+
+	if (own(img, "bitmap table", b->table_host, 8ull * b->table_n, e))
+		return -1;
+	table = qcow2_bitmap_table(img, b->table_host, b->table_n, e);
+	if (!table)
+		return -1;
+	for (uint32_t i = 0; i < b->table_n; i++)
+		if (table[i] > 1 &&
+		    own(img, "bitmap data", table[i], q->cluster_len, e))
+			return -1;
+	return 0;
+}
+
+static int own_bitmaps(struct image *img, struct err *e)
+{
+	const struct qcow2_header *h = &qcow2_of(img)->h;
+	struct qcow2_bitmap_list list;
+	int rc;
+
+	if (!h->bitmaps.present)
+		return 0;
+	if (own(img, "bitmap directory", h->bitmaps.dir_host,
+		h->bitmaps.dir_len, e) ||
+	    qcow2_bitmaps_read(img, &list, e))
+		return -1;
+	rc = 0;
+	for (size_t i = 0; i < list.n && !rc; i++)
+		rc = own_bitmap(img, &list.item[i], e);
+	qcow2_bitmaps_clear(&list);
+	return rc;
+}
+
 static int own_everything(struct image *img, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
@@ -177,7 +214,7 @@ static int own_everything(struct image *img, struct err *e)
 	    own(img, "refcount table", h->reftable_host,
 		(uint64_t)h->reftable_cl * q->cluster_len, e) ||
 	    own_refblocks(img, e) || own_l2_tables(img, e) ||
-	    own_snapshots(img, e))
+	    own_snapshots(img, e) || own_bitmaps(img, e))
 		return -1;
 	return 0;
 }
@@ -343,12 +380,11 @@ static int open_image(struct image *img, struct options *o, struct err *e)
 /*
  * Autoclear features that we do not keep up to date are switched off before
  * the first write, as the specification asks: their data would go stale.
- * Bitmaps are among them.
  */
 static int clear_features(struct image *img, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
-	uint64_t kept = q->h.autoclear & QCOW2_A_DATA_RAW;
+	uint64_t kept = q->h.autoclear & (QCOW2_A_DATA_RAW | QCOW2_A_BITMAPS);
 
 	if (q->h.autoclear == kept)
 		return 0;
@@ -390,6 +426,7 @@ const struct driver qcow2_driver = {
 	    .can_resize = true,
 	    .can_measure = true,
 	    .has_snapshots = true,
+	    .has_bitmaps = true,
 	    .create_opts = qcow2_create_opts,
 	},
     .probe = probe,
@@ -412,5 +449,6 @@ const struct driver qcow2_driver = {
     .measure = qcow2_measure,
     .describe = qcow2_describe,
     .snapshots = &qcow2_snapshots,
+    .bitmaps = &qcow2_bitmap_ops,
     .make_empty = qcow2_make_empty,
 };

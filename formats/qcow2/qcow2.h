@@ -34,9 +34,10 @@
 #define QCOW2_SNAPSHOT_LEN	 40u /* bytes of an entry without its tail */
 #define QCOW2_BITMAPS_MAX	 65535u
 #define QCOW2_BITMAP_LEN	 24u
-#define QCOW2_BITMAP_DIR_MAX	 (64u << 20) /* bytes */
-#define QCOW2_BACKING_MAX	 1023u	     /* bytes of a name */
-#define QCOW2_HEADER_EXT_MAX	 65536u	     /* bytes of all extensions */
+#define QCOW2_BITMAP_DIR_MAX	 (1024u * QCOW2_BITMAPS_MAX) /* bytes */
+#define QCOW2_BITMAP_DATA_MAX	 (512u << 20) /* bytes of one bitmap's bits */
+#define QCOW2_BACKING_MAX	 1023u	      /* bytes of a name */
+#define QCOW2_HEADER_EXT_MAX	 65536u	      /* bytes of all extensions */
 
 /* Incompatible features: header bytes 72-79. */
 #define QCOW2_I_DIRTY	    (1ull << 0)
@@ -331,6 +332,9 @@ int qcow2_tree_fix_copied(struct image *img, struct err *e);
 uint8_t *qcow2_l1_copy(const struct qcow2 *q, struct err *e);
 
 /* space.c: the gate is closed */
+/* Contiguous clusters for `len` > 0 bytes, counted, in the set of metadata. */
+int qcow2_space_take(
+    struct image *img, uint64_t len, uint64_t *host, struct err *e);
 /* New space with these bytes and zeroes to the end of its last cluster; a
  * structure that the header will name.  *host: 0 when len is. */
 int qcow2_space_write(struct image *img, const uint8_t *buf, uint64_t len,
@@ -360,14 +364,18 @@ int qcow2_l1_switch(struct image *img, const struct qcow2_l1_state *old,
 int qcow2_make_empty(struct image *img, struct err *e);
 
 /* bitmap.c */
-#define QCOW2_BITMAP_IN_USE 0x1u
-#define QCOW2_BITMAP_AUTO   0x2u
-#define QCOW2_BITMAP_FLAGS  0x7u /* all that are known */
+#define QCOW2_BITMAP_IN_USE   0x1u
+#define QCOW2_BITMAP_AUTO     0x2u
+#define QCOW2_BITMAP_EXTRA    0x4u /* usable without knowing its extra data */
+#define QCOW2_BITMAP_FLAGS    0x7u /* all that are known */
+#define QCOW2_BITMAP_NAME_MAX 1023u
 struct qcow2_bitmap {
+	uint64_t at;	     /* host offset of the directory entry */
 	uint64_t table_host; /* the table is inside the file */
 	uint32_t table_n;
 	uint32_t flags;
 	unsigned granularity_bits;
+	uint32_t extra_len; /* bytes between the entry's fixed part and name */
 	char *name;
 };
 struct qcow2_bitmap_list {
@@ -377,6 +385,21 @@ struct qcow2_bitmap_list {
 int qcow2_bitmaps_read(
     struct image *img, struct qcow2_bitmap_list *list, struct err *e);
 void qcow2_bitmaps_clear(struct qcow2_bitmap_list *list);
+
+/* bitmap_table.c */
+/* The entries of a bitmap table, checked: 0, 1 (all dirty) or a cluster of the
+ * file.  free() it. */
+uint64_t *qcow2_bitmap_table(
+    struct image *img, uint64_t host, uint32_t n, struct err *e);
+/* The bits of a table of n entries, added to `bits`. */
+int qcow2_bitmap_read(struct image *img, uint64_t host, uint32_t n,
+    struct dirtymap *bits, struct err *e);
+/* Bits and table go to new space. */
+int qcow2_bitmap_write(struct image *img, const struct dirtymap *bits,
+    uint64_t *host, uint32_t *n, struct err *e);
+
+/* bitmap_ops.c */
+extern const struct bitmap_ops qcow2_bitmap_ops;
 
 /* describe.c */
 int qcow2_describe(struct image *img, struct img_info *out, struct err *e);

@@ -9,7 +9,6 @@
  * The gate is closed: no request is running.
  */
 #include <errno.h>
-#include <inttypes.h>
 
 #include "../core/drv.h"
 #include "../core/map.h"
@@ -28,11 +27,6 @@ static int check_allowed(
 	if (q->h.version < 3 && q->h.snapshot_n)
 		return err_unsupported(
 		    e, "Can't resize a v2 image which has snapshots");
-	if (q->h.bitmaps.present && q->h.autoclear & QCOW2_A_BITMAPS)
-		return err_unsupported(e,
-		    "%s: has %" PRIu32 " persistent bitmaps, which cannot be "
-		    "resized",
-		    img->name, q->h.bitmaps.n);
 	if (!qcow2_l1_needed(q, size, l1_n))
 		return err_set(e, ERR_USAGE, EFBIG,
 		    "Failed to grow the L1 table: File too large");

@@ -9,11 +9,11 @@
 #include "../core/request.h"
 #include "qcow2.h"
 
-static int take_clusters(
-    struct image *img, uint64_t n, uint64_t *host, struct err *e)
+int qcow2_space_take(
+    struct image *img, uint64_t len, uint64_t *host, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
-	uint64_t got;
+	uint64_t n = div_up(len, q->cluster_len), got;
 	int rc;
 
 	rwlock_excl(&img->meta);
@@ -33,7 +33,7 @@ int qcow2_space_write(struct image *img, const uint8_t *buf, uint64_t len,
 	*host = 0;
 	if (!len)
 		return 0;
-	if (take_clusters(img, padded >> q->h.cluster_bits, host, e) ||
+	if (qcow2_space_take(img, len, host, e) ||
 	    host_pwrite(img->file, buf, len, *host, e))
 		return -1;
 	if (padded == len)
