@@ -22,6 +22,8 @@ struct opt {
 	const char *help; /* one sentence, of any length                */
 	size_t field;	  /* offset of the member that it sets          */
 	bool repeats;	  /* the member is a list                       */
+	/* The list, which such rows share, gets name and value ("": none). */
+	bool in_order;
 };
 
 /* What the options are that many commands share, and the operands. */
@@ -85,9 +87,9 @@ struct command {
 	 COMMON(src_cache)}
 /* clang-format on */
 
-extern const struct command cmd_bench, cmd_check, cmd_commit, cmd_compare,
-    cmd_convert, cmd_create, cmd_dd, cmd_info, cmd_map, cmd_measure, cmd_resize,
-    cmd_snapshot;
+extern const struct command cmd_bench, cmd_bitmap, cmd_check, cmd_commit,
+    cmd_compare, cmd_convert, cmd_create, cmd_dd, cmd_info, cmd_map,
+    cmd_measure, cmd_resize, cmd_snapshot;
 extern const struct command *const commands[]; /* ends with NULL */
 
 #endif

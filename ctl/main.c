@@ -28,6 +28,7 @@ const struct command *const commands[] = {
     &cmd_compare,
     &cmd_convert,
     &cmd_bench,
+    &cmd_bitmap,
     &cmd_create,
     &cmd_dd,
     &cmd_info,

@@ -84,6 +84,9 @@ static bool store(const struct opt *o, void *args, const char *value)
 {
 	void *member = (char *)args + o->field;
 
+	if (o->in_order)
+		return add_to_list(member, o->name) &&
+		       add_to_list(member, value ? value : "");
 	if (o->repeats)
 		return add_to_list(member, value);
 	if (o->arg)
@@ -181,8 +184,13 @@ void opts_clear(const struct command *cmd, void *args)
 {
 	struct common *c = args;
 
-	for (const struct opt *o = cmd->opts; o->help; o++)
-		if (o->repeats)
-			free(*(const char ***)((char *)args + o->field));
+	for (const struct opt *o = cmd->opts; o->help; o++) {
+		const char ***list = (void *)((char *)args + o->field);
+
+		if (!o->repeats)
+			continue;
+		free(*list);
+		*list = NULL;
+	}
 	free(c->operands);
 }
