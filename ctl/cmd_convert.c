@@ -132,7 +132,7 @@ static int check_target(const struct convert *x, struct err *e)
 
 	if (!f)
 		return 0;
-	if (x->a->bitmaps && strcmp(f->name, "qcow2"))
+	if (x->a->bitmaps && !f->has_bitmaps)
 		return err_usage(
 		    e, "Format driver '%s' does not support bitmaps", f->name);
 	if (options_has(x->options, "backing_file") && !f->can_backing)

@@ -10,7 +10,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "msg.h"
 #include "newimage.h"
@@ -53,55 +52,11 @@ static int sum_sizes(const struct convert *x, uint64_t *sum, struct err *e)
 
 /* ---- bitmaps ------------------------------------------------------------- */
 
-static bool is_broken(json_t *bitmap)
+static int choose_bitmaps(struct convert *x, struct err *e)
 {
-	json_t *flag;
-	size_t i;
-
-	json_array_foreach(json_object_get(bitmap, "flags"), i,
-	    flag) if (!strcmp(json_string_value(flag), "in-use")) return true;
-	return false;
-}
-
-/* A bitmap that would have to be copied cannot be, so far. */
-static int check_bitmap(const struct convert *x, json_t *bitmap, struct err *e)
-{
-	const char *name = json_string_value(json_object_get(bitmap, "name"));
-
-	if (!is_broken(bitmap))
-		return err_unsupported(e,
-		    "Copying bitmaps is not supported by this version: '%s'",
-		    name);
-	if (x->a->skip_broken) {
-		msg_warning("Skipping inconsistent bitmap '%s'", name);
-		return 0;
-	}
-	err_usage(e, "Cannot copy inconsistent bitmap '%s'", name);
-	err_hint(e,
-	    "Try --skip-broken-bitmaps, or use '%s bitmap --remove' "
-	    "to delete it",
-	    msg_tool);
-	return -1;
-}
-
-static int check_bitmaps(const struct convert *x, struct err *e)
-{
-	struct img_info info;
-	json_t *data, *bitmap;
-	size_t i;
-	int rc = 0;
-
-	if (!x->a->bitmaps)
-		return 0;
-	if (strcmp(img_format(x->copy.src[0]), "qcow2"))
-		return err_usage(e, "Source lacks bitmap support");
-	if (img_info(x->copy.src[0], &info, e))
-		return -1;
-	data = json_object_get(info.specific, "data");
-	json_array_foreach(json_object_get(data, "bitmaps"), i, bitmap) if (!rc)
-	    rc = check_bitmap(x, bitmap, e);
-	img_info_clear(&info);
-	return rc;
+	return x->a->bitmaps ? bitmaps_choose(&x->bitmaps, x->copy.src[0],
+				   x->a->skip_broken, e)
+			     : 0;
 }
 
 /* ---- targets ------------------------------------------------------------- */
@@ -119,7 +74,8 @@ static int into_existing(struct convert *x, uint64_t size, struct err *e)
 		return -1;
 	if (img_size(x->copy.dst) < size)
 		err_usage(e, "output file is smaller than input file");
-	else if (!img_copy(&x->copy, e))
+	else if (!newimage_fill(
+		     &x->copy, x->a->bitmaps ? &x->bitmaps : NULL, e))
 		return newimage_finish(x->copy.dst, x->cache, e);
 	img_drop(x->copy.dst);
 	return -1;
@@ -132,7 +88,8 @@ static int into_new(struct convert *x, uint64_t size, struct err *e)
 	    .format = x->format,
 	    .options = x->options,
 	    .cache = x->cache,
-	    .copy = x->copy};
+	    .copy = x->copy,
+	    .bitmaps = x->a->bitmaps ? &x->bitmaps : NULL};
 	char text[24];
 
 	snprintf(text, sizeof text, "%" PRIu64, size);
@@ -161,7 +118,8 @@ static int copy(struct convert *x, struct err *e)
 {
 	uint64_t size;
 
-	if (open_sources(x, e) || check_bitmaps(x, e) || sum_sizes(x, &size, e))
+	if (open_sources(x, e) || choose_bitmaps(x, e) ||
+	    sum_sizes(x, &size, e))
 		return -1;
 	return x->a->existing ? into_existing(x, size, e)
 			      : into_new(x, size, e);
@@ -180,6 +138,7 @@ int convert_do(struct convert *x)
 	if (!rc)
 		progress_full(&p);
 	progress_end(&p);
+	bitmaps_clear(&x->bitmaps);
 	close_sources(x);
 	return rc ? msg_err(&e) : EXIT_SUCCESS;
 }

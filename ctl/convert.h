@@ -3,6 +3,7 @@
 #ifndef CTL_CONVERT_H
 #define CTL_CONVERT_H
 
+#include "bitmaps.h"
 #include "command.h"
 #include "formats/image.h"
 
@@ -24,6 +25,7 @@ struct convert {
 	const char *target;
 	enum img_cache cache, src_cache;
 	struct img_copy copy; /* src: room for all sources, none open yet */
+	struct bitmaps bitmaps;
 };
 
 /* 0, or EXIT_FAILURE after a message. */

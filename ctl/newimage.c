@@ -11,6 +11,14 @@ int newimage_finish(struct image *img, enum img_cache cache, struct err *e)
 	return img_close(img, e) ? -1 : rc;
 }
 
+int newimage_fill(
+    const struct img_copy *copy, const struct bitmaps *bitmaps, struct err *e)
+{
+	if (img_copy(copy, e))
+		return -1;
+	return bitmaps ? bitmaps_copy(bitmaps, copy->dst, copy->src[0], e) : 0;
+}
+
 static int fill(struct newimage *n, const char *path, struct err *e)
 {
 	const struct img_open how = {
@@ -19,7 +27,7 @@ static int fill(struct newimage *n, const char *path, struct err *e)
 	n->copy.dst = img_open(path, &how, e);
 	if (!n->copy.dst)
 		return -1;
-	if (!img_copy(&n->copy, e))
+	if (!newimage_fill(&n->copy, n->bitmaps, e))
 		return newimage_finish(n->copy.dst, n->cache, e);
 	img_drop(n->copy.dst);
 	return -1;

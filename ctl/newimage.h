@@ -4,6 +4,7 @@
 #ifndef CTL_NEWIMAGE_H
 #define CTL_NEWIMAGE_H
 
+#include "bitmaps.h"
 #include "formats/image.h"
 
 struct newimage {
@@ -11,8 +12,9 @@ struct newimage {
 	const struct img_format *format;
 	struct options *options; /* of the format; with `size` */
 	enum img_cache cache;
-	struct img_copy copy; /* all but `dst` */
-	const char *failure;  /* what to say when it cannot be created */
+	struct img_copy copy;	       /* all but `dst` */
+	const struct bitmaps *bitmaps; /* of the source to copy; NULL: none */
+	const char *failure; /* what to say when it cannot be created */
 };
 
 /*
@@ -20,6 +22,9 @@ struct newimage {
  * On failure what stood there is as before (see target.h).
  */
 int newimage_make(struct newimage *n, struct err *e);
+/* The content of an open image, and bitmaps unless NULL. */
+int newimage_fill(
+    const struct img_copy *copy, const struct bitmaps *bitmaps, struct err *e);
 /* The end of a job that wrote to `img`, which is gone after the call. */
 int newimage_finish(struct image *img, enum img_cache cache, struct err *e);
 

@@ -51,7 +51,8 @@ static bool has_bitmaps(const struct qcow2_params *p, const struct image *src)
 	       qcow2_of(src)->h.version >= 3;
 }
 
-/* Bitmaps of the source, as they would be stored with all their data. */
+/* Bitmaps of the source, as they would be stored with all their data; also the
+ * inconsistent ones, which may be gone by then. */
 static int bitmaps_len(struct image *src, const struct qcow2_params *p,
     int64_t *out, struct err *e)
 {
@@ -67,8 +68,6 @@ static int bitmaps_len(struct image *src, const struct qcow2_params *p,
 		    div_up(img_size(src), 1ull << b->granularity_bits);
 		uint64_t data_cl = div_up(div_up(bits, 8), cluster_len);
 
-		if (b->flags & QCOW2_BITMAP_IN_USE)
-			continue; /* not valid: nobody copies it */
 		len +=
 		    (data_cl + div_up(data_cl * 8, cluster_len)) * cluster_len;
 		dir_len += round_up(QCOW2_BITMAP_LEN + strlen(b->name), 8);

@@ -188,6 +188,32 @@ agree bitmap --merge x -b from -F qcow2 h a
 agree bitmap --merge x --source-file from --source-format qcow2 h d
 same_bitmaps h
 
+# ---- convert -------------------------------------------------------------------
+
+agree convert --bitmaps -O qcow2 h copy
+same_bitmaps copy
+agree convert --bitmaps -c -O qcow2 -o cluster_size=4k h copy
+same_bitmaps copy
+agree convert --bitmaps -O raw h raw
+agree convert --bitmaps -O qcow2 -o compat=0.10 h v2
+agree convert --bitmaps -O qcow2 h h two
+agree convert --skip-broken-bitmaps -O qcow2 h copy
+for dir in ours theirs; do
+	truncate -s 9M "$dir/raw"
+	"$THEIRS" create -q -f qcow2 "$dir/there" 9M
+	"$THEIRS" create -q -f qcow2 "$dir/large" 10M
+	"$THEIRS" bitmap --add "$dir/large" mine
+done
+agree convert --bitmaps -f raw -O qcow2 raw copy
+agree convert --bitmaps -n -O qcow2 h there
+same_bitmaps there
+agree convert --bitmaps -n -O qcow2 from there
+agree convert --bitmaps -n -O qcow2 from there
+agree convert --bitmaps -n -O qcow2 from large
+list ours/large >out
+[ "$(cat out)" = 'mine 65536 auto' ] || fail "of a failed copy this stays: $(cat out)"
+agree measure -O qcow2 h
+
 # ---- what was not closed ---------------------------------------------------------
 
 rm -f ours/* theirs/*
@@ -210,7 +236,7 @@ kill_writer ours/k 'write 1M 64k'
 	fail "the enabled bitmap is not marked: $(list ours/k)"
 bits ours/k off >/dev/null
 expect_exit 0 "$THEIRS" check -q ours/k
-rm theirs/k
+rm -f theirs/k
 cp ours/k theirs/k
 agree info k
 for action in --enable --disable --clear '--merge off'; do
@@ -231,6 +257,14 @@ agree bitmap --remove k on
 same_bitmaps k
 agree resize -q k 20M
 same_bitmaps k
+
+# A copy with and without the broken one.
+kill_writer ours/k 'write 1M 64k'
+cp ours/k theirs/k
+agree convert --bitmaps -O qcow2 k copy
+agree convert --bitmaps --skip-broken-bitmaps -O qcow2 k copy
+same_bitmaps copy
+agree measure -O qcow2 k
 
 # What QEMU left: marked as well.
 { write_theirs ours/k 'write 1M 64k' 'sigraise 9' || true; } 2>/dev/null

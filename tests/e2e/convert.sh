@@ -177,10 +177,6 @@ wrong base.qcow2 top.qcow2 ./top.qcow2
 expect_exit 1 "$IMGCTL" convert -n --target-is-zero -B ours/base.qcow2 \
 	-F qcow2 -O qcow2 ours/top.qcow2 ours/to.qcow2
 expect_err 'Cannot use --target-is-zero when the destination image has a'
-expect_exit 1 "$IMGCTL" convert --bitmaps -O qcow2 ours/bitmaps.qcow2 new
-expect_err "Copying bitmaps is not supported by this version: 'b0'"
-[ ! -e new ]
-expect_exit 0 "$IMGCTL" convert --bitmaps -O qcow2 ours/base.qcow2 new
 expect_exit 0 "$IMGCTL" convert -O qcow2 -o help
 expect_out 'Supported qcow2 options:'
 
