@@ -177,6 +177,13 @@ struct driver {
 	 * everything is committed.  Optional.
 	 */
 	int (*make_empty)(struct image *img, struct err *e);
+	/*
+	 * Name another backing file, or none (NULL, NULL).  `trial`: only see
+	 * whether that can be done.  The gate is closed, everything is
+	 * committed.  Formats without backing files leave it NULL.
+	 */
+	int (*set_backing)(struct image *img, const char *name,
+	    const char *format, bool trial, struct err *e);
 };
 
 struct snapshot_ops {
@@ -206,9 +213,10 @@ struct image {
 
 	/* Set by the driver's open(). */
 	_Atomic uint64_t size; /* guest bytes; changes under gate exclusive */
-	uint32_t unit; /* bytes that a write reserves and locks; 1: none */
-	bool refines;  /* host holes are holes of the disk too (raw) */
-	uint8_t codec; /* enum codec that new packed units are written with */
+	uint32_t unit;	/* bytes that a write reserves and locks; 1: none */
+	uint32_t grain; /* bytes that the mapping tells apart; 0: a unit */
+	bool refines;	/* host holes are holes of the disk too (raw) */
+	uint8_t codec;	/* enum codec that new packed units are written with */
 	char *backing_name, *backing_fmt; /* as recorded; NULL none */
 	char *backing_full;		  /* resolved, for img_info() */
 	bool opened;			  /* the driver's open() succeeded */

@@ -447,4 +447,27 @@ struct img_merge {
  */
 int img_merge(const struct img_merge *job, struct err *e);
 
+/*
+ * Record another backing file, or none (NULL, NULL), and nothing else: what
+ * shows through is not looked at.  For a handle with IMG_O_NO_BACKING.
+ */
+int img_set_backing(
+    struct image *img, const char *name, const char *format, struct err *e);
+
+struct img_rebase {
+	struct image *img; /* writable, with its chain                    */
+	const char *name;  /* the new backing file, as seen from the
+			      image; NULL: none                           */
+	const char *format;
+	struct img_open how; /* for it; `format` and IMG_O_RDWR are not used */
+	bool pack;	     /* compress what is copied                    */
+	struct img_progress progress;
+};
+/*
+ * The same so that the disk reads as before: what would show otherwise is
+ * copied into the image first.  Whether the name can be recorded is seen
+ * before.  On success the handle reads through the new chain.
+ */
+int img_rebase(const struct img_rebase *job, struct err *e);
+
 #endif

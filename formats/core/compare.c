@@ -17,21 +17,12 @@
 #include <string.h>
 
 #include "crew.h"
-#include "map.h"
-#include "request.h"
-#include "samefile.h"
+#include "sides.h"
 #include "zero.h"
 
 #define CHUNK	    (2u * MiB)
-#define MAP_LEN	    GiB		/* of block status asked for at once       */
 #define ABSORB_LEN  (64u * KiB) /* shorter equal parts are read all the same */
 #define THREADS_MAX 12u		/* two buffers of CHUNK each               */
-
-struct side {
-	struct image *img;
-	uint64_t size;
-	struct img_extent x; /* at the current position; len 0: not known */
-};
 
 struct piece {
 	uint64_t off, len;
@@ -42,8 +33,8 @@ struct compare {
 	struct img_compare *job;
 
 	struct mutex plan_lock;
-	struct side side[2];
-	uint64_t pos, common, total;
+	struct sides sides;
+	uint64_t common, total;
 
 	struct mutex lock;
 	_Atomic uint64_t found; /* offset of the finding; UINT64_MAX: none */
@@ -94,23 +85,6 @@ static void progress(struct compare *c, uint64_t len)
 
 /* ---- the plan ------------------------------------------------------------ */
 
-/* Make s->x say what is at pos. */
-static int look(struct side *s, uint64_t pos, struct err *e)
-{
-	if (s->x.len)
-		return 0;
-	if (pos >= s->size) {
-		s->x =
-		    (struct img_extent){.len = UINT64_MAX - pos, .zero = true};
-		return 0;
-	}
-	if (!img_map(s->img, pos, min_u64(s->size - pos, MAP_LEN), &s->x, e))
-		return 0;
-	err_prefix(
-	    e, "Sector allocation test failed for %s: ", img_name(s->img));
-	return -1;
-}
-
 static bool same_status(const struct img_extent *a, const struct img_extent *b)
 {
 	return a->present == b->present && a->zero == b->zero &&
@@ -118,80 +92,35 @@ static bool same_status(const struct img_extent *a, const struct img_extent *b)
 	       a->has_offset == b->has_offset;
 }
 
-static bool same_place(const struct extent *a, const struct extent *b)
-{
-	if (a->kind != b->kind || a->host != b->host ||
-	    ((a->flags ^ b->flags) & EXT_F_CRYPT) ||
-	    !same_file(a->file, b->file))
-		return false;
-	if (a->kind == EXT_DATA)
-		return !(a->flags & EXT_F_CRYPT);
-	return a->kind == EXT_PACKED && a->packed.unit == b->packed.unit &&
-	       a->packed.unit_len == b->packed.unit_len &&
-	       a->packed.codec == b->packed.codec;
-}
-
-/* Bytes from pos on that are the same host bytes in both; 0: none. */
-static uint64_t shared_len(struct compare *c, uint64_t len)
-{
-	struct err ignored = ERR_INIT;
-	struct chain_extent x[2];
-	bool known = true;
-
-	for (unsigned i = 0; i < 2 && known; i++) {
-		struct image *img = c->side[i].img;
-		unsigned pin = request_enter(img);
-
-		known = !chain_map(img, c->pos, len, &x[i], &ignored);
-		request_leave(img, pin);
-	}
-	if (!known || !same_place(&x[0].x, &x[1].x))
-		return 0;
-	return min_u64(x[0].x.len, x[1].x.len);
-}
-
 /* Is what lies at pos equal, as far as can be told without reading?  *len: as
  * far as the answer goes. */
 static bool equal_here(struct compare *c, uint64_t *len)
 {
-	const struct img_extent *a = &c->side[0].x, *b = &c->side[1].x;
-	uint64_t n;
+	uint64_t pos = c->sides.pos;
 
-	*len = min_u64(min_u64(a->len, b->len),
-	    (c->pos < c->common ? c->common : c->total) - c->pos);
-	if (a->zero && b->zero)
-		return true;
-	if (!a->data || !b->data)
-		return false;
-	n = shared_len(c, *len);
-	if (n)
-		*len = n;
-	return n;
+	return sides_equal(
+	    &c->sides, (pos < c->common ? c->common : c->total) - pos, len);
 }
 
 /* 0, or -1 when there is a finding at pos. */
 static int look_both(struct compare *c)
 {
+	struct sides *s = &c->sides;
 	struct err e = ERR_INIT;
 
 	for (unsigned i = 0; i < 2; i++) {
-		if (look(&c->side[i], c->pos, &e)) {
-			found(c, c->pos, IMG_SAME, &e, false);
-			return -1;
-		}
+		if (!sides_look(s, i, &e))
+			continue;
+		err_prefix(&e, "Sector allocation test failed for %s: ",
+		    img_name(s->side[i].img));
+		found(c, s->pos, IMG_SAME, &e, false);
+		return -1;
 	}
-	if (c->job->strict && !same_status(&c->side[0].x, &c->side[1].x)) {
-		found(c, c->pos, IMG_DIFFER_STATUS, NULL, false);
+	if (c->job->strict && !same_status(&s->side[0].x, &s->side[1].x)) {
+		found(c, s->pos, IMG_DIFFER_STATUS, NULL, false);
 		return -1;
 	}
 	return 0;
-}
-
-static void move_on(struct compare *c, uint64_t len)
-{
-	c->pos += len;
-	c->side[0].x.len -= len;
-	c->side[1].x.len -= len;
 }
 
 /* Grow the piece by what lies at pos; false where it ends. */
@@ -200,17 +129,17 @@ static bool extend(struct compare *c, struct piece *p)
 	uint64_t limit = CHUNK - p->len, len;
 	bool equal;
 
-	if (!limit || c->pos == c->total || (p->len && c->pos == c->common) ||
-	    look_both(c))
+	if (!limit || c->sides.pos == c->total ||
+	    (p->len && c->sides.pos == c->common) || look_both(c))
 		return false;
 	equal = equal_here(c, &len);
 	if (equal && (!p->len || len >= ABSORB_LEN))
 		return false;
 	len = min_u64(len, limit);
 	for (unsigned i = 0; i < 2; i++)
-		p->read[i] |= !c->side[i].x.zero;
+		p->read[i] |= !c->sides.side[i].x.zero;
 	p->len += len;
-	move_on(c, len);
+	sides_move(&c->sides, len);
 	return true;
 }
 
@@ -219,12 +148,12 @@ static bool skip_equal(struct compare *c)
 {
 	uint64_t len;
 
-	while (c->pos < c->total && !anything_found(c)) {
+	while (c->sides.pos < c->total && !anything_found(c)) {
 		if (look_both(c))
 			return false;
 		if (!equal_here(c, &len))
 			return true;
-		move_on(c, len);
+		sides_move(&c->sides, len);
 		progress(c, len);
 	}
 	return false;
@@ -236,7 +165,7 @@ static bool next_piece(struct compare *c, struct piece *p)
 
 	mutex_lock(&c->plan_lock);
 	more = skip_equal(c);
-	*p = (struct piece){.off = c->pos};
+	*p = (struct piece){.off = c->sides.pos};
 	while (more && extend(c, p))
 		;
 	mutex_unlock(&c->plan_lock);
@@ -248,7 +177,7 @@ static bool next_piece(struct compare *c, struct piece *p)
 static int read_side(
     struct compare *c, const struct piece *p, unsigned i, uint8_t *buf)
 {
-	struct image *img = c->side[i].img;
+	struct image *img = c->sides.side[i].img;
 	struct err e = ERR_INIT;
 
 	if (!p->read[i] || !img_pread(img, buf, p->len, p->off, &e))
@@ -321,7 +250,6 @@ int img_compare(struct img_compare *job, struct err *e)
 	uint64_t a = img_size(job->a), b = img_size(job->b), at;
 	struct compare c = {
 	    .job = job,
-	    .side = {{.img = job->a, .size = a}, {.img = job->b, .size = b}},
 	    .common = min_u64(a, b),
 	    .total = max_u64(a, b),
 	    .found = UINT64_MAX,
@@ -329,6 +257,7 @@ int img_compare(struct img_compare *job, struct err *e)
 	    .err = e,
 	};
 
+	sides_init(&c.sides, job->a, job->b);
 	job->result = IMG_SAME;
 	job->size_differs = job->read_failed = false;
 	if (job->strict && a != b) {

@@ -13,6 +13,14 @@
 #include "request.h"
 #include "write.h"
 
+/* Must zeroes be written here, so that it reads as zeroes? */
+static bool needs_zeroes(const struct chain_extent *c, unsigned flags)
+{
+	if (c->x.kind == EXT_DATA || c->x.kind == EXT_PACKED)
+		return true;
+	return (flags & ZERO_HIDE) && (c->depth || c->x.kind == EXT_HOLE);
+}
+
 /* Write zeroes as data where the range does not read as zeroes already. */
 static int zero_as_data(struct image *img, uint64_t len, uint64_t off,
     unsigned flags, struct err *e)
@@ -39,7 +47,7 @@ static int zero_as_data(struct image *img, uint64_t len, uint64_t off,
 				how |= HOST_ZERO_PUNCH;
 			if (host_zero(c.x.file, c.x.host, n, how, e))
 				return -1;
-		} else if (c.x.kind == EXT_DATA || c.x.kind == EXT_PACKED) {
+		} else if (needs_zeroes(&c, flags)) {
 			if (flags & IMG_FAST)
 				return err_set(e, ERR_UNSUPPORTED, ENOTSUP,
 				    "%s: zeroes can only be written here",

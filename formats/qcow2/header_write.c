@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Writing the qcow2 header: fixed fields, extensions, backing file name.
+ * Making the qcow2 header: fixed fields, extensions, backing file name.
  *
- * The whole first cluster belongs to the header, so it is written whole; what
+ * The whole first cluster belongs to the header, so it is made whole; what
  * other programs put into it (unknown fields and extensions) is kept.
  */
 #include <errno.h>
@@ -119,12 +119,13 @@ static void put_bitmaps(struct out *o, const struct qcow2_header *h)
 	put_be64(p + 16, h->bitmaps.dir_host);
 }
 
-static void put_extensions(struct out *o, const struct qcow2_header *h)
+static void put_extensions(
+    struct out *o, const struct qcow2_header *h, bool with_features)
 {
 	put_text(o, QCOW2_EXT_BACKING_FORMAT, h->backing_fmt);
 	if (h->incompatible & QCOW2_I_DATA_FILE)
 		put_text(o, QCOW2_EXT_DATA_FILE, h->data_file);
-	if (h->version >= 3)
+	if (h->version >= 3 && with_features)
 		put_features(o);
 	if (h->bitmaps.present)
 		put_bitmaps(o, h);
@@ -137,20 +138,23 @@ static void put_extensions(struct out *o, const struct qcow2_header *h)
 	put_ext(o, QCOW2_EXT_END, 0);
 }
 
-static void put_backing(struct out *o, const char *name)
+/* It stays where it was, if it can. */
+static void put_backing(struct out *o, const struct qcow2_header *h)
 {
-	size_t len = strlen(name);
+	size_t len = strlen(h->backing);
 
+	if (h->backing_host > o->pos && range_ok(h->backing_host, len, o->len))
+		o->pos = (uint32_t)h->backing_host;
 	if (len > QCOW2_BACKING_MAX || len > o->len - o->pos) {
 		o->full = true;
 		return;
 	}
 	put_be64(o->p + 8, o->pos);
 	put_be32(o->p + 16, (uint32_t)len);
-	memcpy(o->p + o->pos, name, len);
+	memcpy(o->p + o->pos, h->backing, len);
 }
 
-int qcow2_header_pack(const struct qcow2_header *h, uint8_t *buf,
+static int pack(const struct qcow2_header *h, bool with_features, uint8_t *buf,
     uint32_t cluster_len, struct err *e)
 {
 	struct out o = {.p = buf, .len = cluster_len, .pos = QCOW2_V2_LEN};
@@ -158,9 +162,9 @@ int qcow2_header_pack(const struct qcow2_header *h, uint8_t *buf,
 	put_fixed(h, buf);
 	if (h->version >= 3)
 		o.pos = put_v3(h, buf);
-	put_extensions(&o, h);
+	put_extensions(&o, h, with_features);
 	if (h->backing)
-		put_backing(&o, h->backing);
+		put_backing(&o, h);
 	if (!o.full)
 		return 0;
 	return err_set(e, ERR_USAGE, ENOSPC,
@@ -169,20 +173,25 @@ int qcow2_header_pack(const struct qcow2_header *h, uint8_t *buf,
 	    cluster_len);
 }
 
-int qcow2_header_write(struct image *img, struct err *e)
+int qcow2_header_pack(const struct qcow2_header *h, uint8_t *buf,
+    uint32_t cluster_len, struct err *e)
+{
+	return pack(h, true, buf, cluster_len, e);
+}
+
+int qcow2_header_pack_bare(const struct qcow2_header *h, uint8_t *buf,
+    uint32_t cluster_len, struct err *e)
+{
+	return pack(h, false, buf, cluster_len, e);
+}
+
+void qcow2_header_unstage(struct image *img)
 {
 	struct qcow2 *q = qcow2_of(img);
-	CLEANUP_FREE uint8_t *buf = calloc(1, q->cluster_len);
 
-	if (!buf)
-		return err_nomem(e);
-	if (qcow2_header_pack(&q->h, buf, q->cluster_len, e) ||
-	    host_pwrite(img->file, buf, q->cluster_len, 0, e))
-		return -1;
 	rwlock_excl(&img->meta);
 	tables_forget(q->tables, 0, STAGED_LEN);
 	rwlock_excl_end(&img->meta);
-	return 0;
 }
 
 int qcow2_header_stage_reftable(struct image *img, struct err *e)

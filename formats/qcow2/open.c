@@ -368,6 +368,7 @@ static int open_image(struct image *img, struct options *o, struct err *e)
 	}
 	qcow2_geometry(q);
 	img->unit = q->cluster_len;
+	img->grain = q->sub_len;
 	img->codec = q->codec;
 	atomic_store(&img->size, q->h.size);
 	if (take_names(img, e) || open_rest(img, o, e)) {
@@ -451,4 +452,5 @@ const struct driver qcow2_driver = {
     .snapshots = &qcow2_snapshots,
     .bitmaps = &qcow2_bitmap_ops,
     .make_empty = qcow2_make_empty,
+    .set_backing = qcow2_set_backing,
 };

@@ -159,8 +159,11 @@ void qcow2_header_clear(struct qcow2_header *h);
 /* Serialise into one cluster of zeroes; -1 when it does not fit. */
 int qcow2_header_pack(const struct qcow2_header *h, uint8_t *buf,
     uint32_t cluster_len, struct err *e);
-/* Write the header cluster at once (no sync).  Nothing of it is staged. */
-int qcow2_header_write(struct image *img, struct err *e);
+/* The same without the names of the features, which nothing depends on. */
+int qcow2_header_pack_bare(const struct qcow2_header *h, uint8_t *buf,
+    uint32_t cluster_len, struct err *e);
+/* What is staged was written, or is not wanted. */
+void qcow2_header_unstage(struct image *img);
 /* Where the refcount table is goes to the file with the next commit, once the
  * table is durable.  meta exclusive. */
 int qcow2_header_stage_reftable(struct image *img, struct err *e);
@@ -168,6 +171,11 @@ int qcow2_header_stage_reftable(struct image *img, struct err *e);
 uint64_t qcow2_l1_entries(uint64_t size, unsigned cluster_bits, bool extended);
 /* The same; false when over the limit. */
 bool qcow2_l1_needed(const struct qcow2 *q, uint64_t size, uint64_t *n);
+
+/* header_store.c */
+/* The header in memory becomes the one on disk, after a crash too either this
+ * or the old one; the last sync is the caller's.  Nothing of it is staged. */
+int qcow2_header_write(struct image *img, struct err *e);
 
 /* open.c */
 int qcow2_load_l1(struct image *img, struct err *e);
@@ -359,6 +367,10 @@ struct qcow2_l1_state qcow2_l1_active(struct image *img, struct err *e);
  * image is to be FAILED. */
 int qcow2_l1_switch(struct image *img, const struct qcow2_l1_state *old,
     struct qcow2_l1_state *new, struct err *e);
+
+/* backing.c */
+int qcow2_set_backing(struct image *img, const char *name, const char *format,
+    bool trial, struct err *e);
 
 /* empty.c */
 int qcow2_make_empty(struct image *img, struct err *e);

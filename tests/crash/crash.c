@@ -8,7 +8,7 @@
 #include "formats/image.h"
 
 void crash_create(struct crashfile *c, const char *format, uint64_t size,
-    const char *options, bool overlay)
+    const char *options, const char *backing)
 {
 	struct err e = ERR_INIT;
 	CLEANUP(options) struct options *o = options_new(&e);
@@ -18,8 +18,8 @@ void crash_create(struct crashfile *c, const char *format, uint64_t size,
 	snprintf(text, sizeof text, "%llu", (unsigned long long)size);
 	assert_ok(options_parse(o, options, NULL, &e), &e);
 	assert_ok(options_set(o, "size", text, &e), &e);
-	if (overlay) {
-		assert_ok(options_set(o, "backing_file", "base", &e), &e);
+	if (backing) {
+		assert_ok(options_set(o, "backing_file", backing, &e), &e);
 		assert_ok(options_set(o, "backing_fmt", "qcow2", &e), &e);
 	}
 	assert_ok(img_create_host(f, format, o, &e), &e);

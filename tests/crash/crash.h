@@ -7,9 +7,9 @@
 
 #include "crashfile.h"
 
-/* Make an image, durably.  `overlay`: its header names a backing file. */
+/* Make an image, durably.  `backing`: NULL, or a qcow2 image to name. */
 void crash_create(struct crashfile *c, const char *format, uint64_t size,
-    const char *options, bool overlay);
+    const char *options, const char *backing);
 /* Our check finds leaks at worst in an image that a crash left. */
 void crash_check(struct hostfile *f, const char *format);
 

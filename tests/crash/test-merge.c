@@ -123,7 +123,8 @@ static void one_trial(const char *options, uint64_t seed, bool snapshot)
 	for (unsigned i = 0; i < LAYERS; i++) {
 		t.file[i] = crashfile_new(&e);
 		assert_no_error(&e);
-		crash_create(t.file[i], "qcow2", SIZE, options, i > 0);
+		crash_create(
+		    t.file[i], "qcow2", SIZE, options, i ? "base" : NULL);
 	}
 	fill(&t, seed, snapshot);
 	merge(&t);
