@@ -57,20 +57,6 @@ static bool may_shrink(const struct resize_args *a)
 	return false;
 }
 
-static void warn_of_probing(const struct image *img, const char *name)
-{
-	if (!img_probed_raw(img))
-		return;
-	fprintf(stderr,
-	    "WARNING: Image format was not specified for '%s' and probing "
-	    "guessed raw.\n"
-	    "         Automatically detecting the format is dangerous for raw "
-	    "images, write operations on block 0 will be restricted.\n"
-	    "         Specify the 'raw' format explicitly to remove the "
-	    "restrictions.\n",
-	    name);
-}
-
 static int resize(const struct resize_args *a, const struct change *ch,
     enum img_prealloc prealloc, struct err *e)
 {
@@ -82,7 +68,7 @@ static int resize(const struct resize_args *a, const struct change *ch,
 	img = source_open(&s, e);
 	if (!img)
 		return -1;
-	warn_of_probing(img, s.name);
+	source_warn_probed(img, s.name);
 	if (new_size(img_size(img), ch, &size, e))
 		return -1;
 	if (size <= img_size(img) && prealloc != IMG_PREALLOC_OFF)

@@ -87,9 +87,20 @@ struct command {
 	 COMMON(src_cache)}
 /* clang-format on */
 
-extern const struct command cmd_bench, cmd_bitmap, cmd_check, cmd_commit,
-    cmd_compare, cmd_convert, cmd_create, cmd_dd, cmd_info, cmd_map,
-    cmd_measure, cmd_resize, cmd_snapshot;
+extern const struct command cmd_bench;
+extern const struct command cmd_bitmap;
+extern const struct command cmd_check;
+extern const struct command cmd_commit;
+extern const struct command cmd_compare;
+extern const struct command cmd_convert;
+extern const struct command cmd_create;
+extern const struct command cmd_dd;
+extern const struct command cmd_info;
+extern const struct command cmd_map;
+extern const struct command cmd_measure;
+extern const struct command cmd_rebase;
+extern const struct command cmd_resize;
+extern const struct command cmd_snapshot;
 extern const struct command *const commands[]; /* ends with NULL */
 
 #endif

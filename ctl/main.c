@@ -34,6 +34,7 @@ const struct command *const commands[] = {
     &cmd_info,
     &cmd_map,
     &cmd_measure,
+    &cmd_rebase,
     &cmd_resize,
     &cmd_snapshot,
     NULL,

@@ -2,6 +2,8 @@
 /* Images as the command line names them: see source.h. */
 #include "source.h"
 
+#include <stdio.h>
+
 #include "msg.h"
 
 struct image *source_open(const struct source *s, struct err *e)
@@ -55,4 +57,18 @@ bool source_opts_valid(const struct common *c)
 		return true;
 	msg_error("--image-opts and --format are mutually exclusive");
 	return false;
+}
+
+void source_warn_probed(const struct image *img, const char *name)
+{
+	if (!img_probed_raw(img))
+		return;
+	fprintf(stderr,
+	    "WARNING: Image format was not specified for '%s' and probing "
+	    "guessed raw.\n"
+	    "         Automatically detecting the format is dangerous for raw "
+	    "images, write operations on block 0 will be restricted.\n"
+	    "         Specify the 'raw' format explicitly to remove the "
+	    "restrictions.\n",
+	    name);
 }

@@ -27,4 +27,7 @@ bool source_one_operand(const struct common *c);
 /* Not both --image-opts and -f?  False after a message. */
 bool source_opts_valid(const struct common *c);
 
+/* For an image that is written: that it is raw was only guessed. */
+void source_warn_probed(const struct image *img, const char *name);
+
 #endif

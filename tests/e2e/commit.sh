@@ -3,29 +3,7 @@
 # imgctl commit: the same chains through imgctl and qemu-img.
 . "$(dirname "$0")/../lib/e2e.sh"
 . "$SRC/tests/lib/peer.sh"
-
-# layer FILE SIZE BACKING CREATE-OPTIONS IO...: in both folders; SIZE - is that
-# of the backing file, BACKING - is none.
-layer()
-{
-	local file=$1 size=$2 backing=$3 options=$4 io=() cmd
-	shift 4
-	[ "$size" = - ] && size=
-	[ "$backing" = - ] && backing=
-	for cmd; do
-		io+=(-c "$cmd")
-	done
-	# shellcheck disable=SC2086
-	both qemu-img create -q -f "${file##*.}" ${options:+-o "$options"} \
-		${backing:+-b "$backing" -F "${backing##*.}"} "$file" $size
-	both qemu-io -f "${file##*.}" "${io[@]}" "$file" 2>io.log
-}
-
-# The guest bytes of a file in a folder.
-bytes_of()
-{
-	(cd "$1" && qemu-img convert -O raw "$2" "$TMP/$3")
-}
+. "$SRC/tests/lib/layers.sh"
 
 # committed TOP BASE ARGS...: with both tools; then both files hold the same in
 # both folders, and are sound; the base reads as the top did.
