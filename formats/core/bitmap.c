@@ -253,25 +253,29 @@ int bitmaps_resize_begin(struct image *img, uint64_t size, struct err *e)
 	return rc;
 }
 
-static int resize_all(struct image *img, struct err *e)
+static int resize_all(struct image *img, uint64_t asked, struct err *e)
 {
 	struct bitmaps *s = &img->bitmaps;
+	uint64_t size = img_size(img);
 
+	/* What was to be cut off may be lost, if the disk has it still. */
+	if (asked < size && set_all(s, size - asked, asked, e))
+		return image_fail(img, e);
 	for (struct bitmap *b = s->first; b; b = b->next) {
 		b->changed = true;
-		if (dirtymap_resize(b->bits, img_size(img), e))
+		if (dirtymap_resize(b->bits, size, e))
 			return image_fail(img, e);
 	}
 	return bitmaps_store(img, e);
 }
 
-int bitmaps_resize_end(struct image *img, struct err *e)
+int bitmaps_resize_end(struct image *img, uint64_t size, struct err *e)
 {
 	struct bitmaps *s = &img->bitmaps;
 	int rc;
 
 	mutex_lock(&s->lock);
-	rc = resize_all(img, e);
+	rc = resize_all(img, size, e);
 	mutex_unlock(&s->lock);
 	return rc;
 }

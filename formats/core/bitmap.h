@@ -95,9 +95,10 @@ static inline enum tracking bitmaps_tracking(const struct bitmaps *s)
  * gate is passed.
  */
 int bitmaps_track(struct image *img, uint64_t len, uint64_t off, struct err *e);
-/* Around a change of the disk's size; the gate is closed. */
+/* Around a change of the disk's size to `size`, which may fail; the gate is
+ * closed. */
 int bitmaps_resize_begin(struct image *img, uint64_t size, struct err *e);
-int bitmaps_resize_end(struct image *img, struct err *e);
+int bitmaps_resize_end(struct image *img, uint64_t size, struct err *e);
 /* 1 there are some, 0 none, -1 failed. */
 int bitmaps_any(struct image *img, struct err *e);
 

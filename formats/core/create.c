@@ -267,7 +267,7 @@ int img_resize(
 	rc = bitmaps_resize_begin(img, size, e);
 	if (!rc) {
 		rc = img->drv->resize(img, size, prealloc, e);
-		if (bitmaps_resize_end(img, e))
+		if (bitmaps_resize_end(img, size, e))
 			rc = -1;
 	}
 	gate_open(&img->gate);
