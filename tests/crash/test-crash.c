@@ -165,10 +165,10 @@ int main(void)
 	for (size_t i = 0; i < 2 * scene_n; i++) {
 		const struct scene *s = &scenes[i / 2];
 
-		if (!scene_can_run(s) || (only && !strstr(s->name, only)))
-			continue;
 		snprintf(names[n], sizeof names[n], "%s%s", s->name,
 		    i % 2 ? ", threads" : "");
+		if (!scene_can_run(s) || (only && !strstr(names[n], only)))
+			continue;
 		tests[n] = (struct CMUnitTest){.name = names[n],
 		    .test_func = i % 2 ? threads : one_thread,
 		    .initial_state = (void *)(uintptr_t)s};

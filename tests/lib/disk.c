@@ -80,7 +80,7 @@ static void print_finding(void *arg, const char *line)
 static void check_peer(struct disk *d, bool leaks)
 {
 	struct err e = ERR_INIT;
-	char path[] = "/var/tmp/imgd-disk.XXXXXX", out[2048];
+	char path[] = "disk-check.XXXXXX", out[2048];
 	int fd = mkstemp(path), rc;
 
 	assert_true(fd >= 0);

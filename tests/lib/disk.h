@@ -27,8 +27,9 @@ void disk_reopen(struct disk *d, const char *format);
 void disk_reopen_as(struct disk *d, const struct img_open *how);
 void disk_close(struct disk *d);
 /*
- * Close the image, and check a qcow2 file by our check and by qemu-img's:
- * nothing is wrong; leaks only where `leaks` allows them.
+ * Close the image, and check a qcow2 file by our check and by qemu-img's, on a
+ * copy in the working directory: nothing is wrong; leaks only where `leaks`
+ * allows them.
  */
 void disk_check(struct disk *d, bool leaks);
 void disk_free(struct disk *d);

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* One operation in a thread of its own: see actor.h. */
+#include <unistd.h>
+
 #include "actor.h"
 #include "check.h"
 
 static int act(struct actor *a)
 {
+	struct img_check found;
+
 	switch (a->op) {
 	case ACT_READ:
 		return img_pread(a->img, a->buf, a->len, a->off, &a->e);
@@ -15,6 +19,8 @@ static int act(struct actor *a)
 		return img_zero(a->img, a->len, a->off, a->flags, &a->e);
 	case ACT_TRIM:
 		return img_trim(a->img, a->len, a->off, a->flags, &a->e);
+	case ACT_CHECK:
+		return img_check(a->img, &found, NULL, NULL, &a->e);
 	case ACT_FLUSH:
 		break;
 	}
@@ -35,6 +41,12 @@ void actor_start(struct actor *a)
 	a->e = (struct err)ERR_INIT;
 	atomic_store(&a->done, false);
 	assert_int_equal(pthread_create(&a->thread, NULL, run, a), 0);
+}
+
+void actor_waits(struct actor *a)
+{
+	usleep(20000);
+	assert_false(atomic_load(&a->done));
 }
 
 int actor_join(struct actor *a)

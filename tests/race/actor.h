@@ -8,7 +8,14 @@
 
 #include "formats/image.h"
 
-enum actor_op { ACT_READ, ACT_WRITE, ACT_ZERO, ACT_TRIM, ACT_FLUSH };
+enum actor_op {
+	ACT_READ,
+	ACT_WRITE,
+	ACT_ZERO,
+	ACT_TRIM,
+	ACT_FLUSH,
+	ACT_CHECK, /* closes the gate */
+};
 
 struct actor {
 	enum actor_op op;
@@ -24,6 +31,11 @@ struct actor {
 
 /* Starts; what the fields above `rc` say. */
 void actor_start(struct actor *a);
+/*
+ * Gives it time to come to where it has to wait; fails the test if it ended
+ * instead.  (Not that it did not get there yet.)
+ */
+void actor_waits(struct actor *a);
 /* Waits for it; the result of the operation, with a->e. */
 int actor_join(struct actor *a);
 /* The same where it must have worked. */

@@ -12,6 +12,7 @@
 #include "formats/core/units.h"
 #include "hold.h"
 #include "qcow2raw.h"
+#include "tmpdir.h"
 
 #define CLUSTER	  4096u
 #define COPIED	  (1ull << 63)
@@ -246,5 +247,6 @@ int main(void)
 	    cmocka_unit_test(commit_writes_old_table),
 	};
 
+	tmpdir_enter();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
