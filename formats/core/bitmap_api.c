@@ -113,11 +113,9 @@ int img_bitmap_map(struct image *img, const char *name, uint64_t off,
 
 	if (!len)
 		return err_usage(e, "%s: empty block status range", img->name);
-	if (request_check(img, len, off, e))
-		return -1;
 	gate_enter(&img->gate);
 	mutex_lock(&img->bitmaps.lock);
-	b = find_bits(img, name, e);
+	b = request_check(img, len, off, e) ? NULL : find_bits(img, name, e);
 	if (b)
 		x->dirty = dirtymap_run(b->bits, off, len, &x->len);
 	mutex_unlock(&img->bitmaps.lock);

@@ -65,6 +65,16 @@ void request_leave(struct image *img, unsigned pin)
 	gate_leave(&img->gate);
 }
 
+int request_begin(
+    struct image *img, uint64_t len, uint64_t off, unsigned *pin, struct err *e)
+{
+	*pin = request_enter(img);
+	if (!request_check(img, len, off, e))
+		return 0;
+	request_leave(img, *pin);
+	return -1;
+}
+
 int image_fail(struct image *img, struct err *e)
 {
 	atomic_store(&img->state, IMAGE_FAILED);

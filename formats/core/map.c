@@ -194,11 +194,10 @@ static int status_request(one_extent *one, struct image *img, uint64_t off,
 	unsigned pin;
 	int rc;
 
-	if (!len || request_check(img, len, off, e))
-		return len ? -1
-			   : err_usage(
-				 e, "%s: empty block status range", img->name);
-	pin = request_enter(img);
+	if (!len)
+		return err_usage(e, "%s: empty block status range", img->name);
+	if (request_begin(img, len, off, &pin, e))
+		return -1;
 	rc = merged(one, img, off, len, x, e);
 	request_leave(img, pin);
 	return rc;

@@ -169,9 +169,8 @@ int img_pread(
 	unsigned pin;
 	int rc;
 
-	if (request_check(img, len, off, e))
+	if (request_begin(img, len, off, &pin, e))
 		return -1;
-	pin = request_enter(img);
 	rc = read_range(img, buf, len, off, e);
 	request_leave(img, pin);
 	return rc;
@@ -220,11 +219,10 @@ static int start_write(struct image *img, struct img_request *rq,
 static int start_read(struct image *img, struct img_request *rq, struct plan *p,
     struct batch *b, struct err *e)
 {
-	if (request_check(img, rq->len, rq->off, e))
-		return -1;
 	if (!request_tryenter(img, &p->guard.pin))
 		return 0;
-	if (plan_read(img, p, b, rq->buf, rq->len, rq->off, e)) {
+	if (request_check(img, rq->len, rq->off, e) ||
+	    plan_read(img, p, b, rq->buf, rq->len, rq->off, e)) {
 		request_leave(img, p->guard.pin);
 		return -1;
 	}
@@ -272,9 +270,8 @@ int img_prefetch(struct image *img, uint64_t len, uint64_t off, struct err *e)
 	unsigned pin;
 	int rc = 0;
 
-	if (request_check(img, len, off, e))
+	if (request_begin(img, len, off, &pin, e))
 		return -1;
-	pin = request_enter(img);
 	while (len) {
 		struct chain_extent c;
 

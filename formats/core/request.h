@@ -20,6 +20,12 @@ unsigned request_enter(struct image *img);
  * is inside already: waiting, it would wait for itself. */
 bool request_tryenter(struct image *img, unsigned *pin);
 void request_leave(struct image *img, unsigned pin);
+/*
+ * Enter for a read of [off, off + len), which must lie inside the disk; that is
+ * looked at inside the gate, where the size stays.
+ */
+int request_begin(struct image *img, uint64_t len, uint64_t off, unsigned *pin,
+    struct err *e);
 
 /*
  * Run fn on a writable image when no request is inside, with everything

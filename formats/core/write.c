@@ -59,10 +59,8 @@ static int track(struct image *img, uint64_t len, uint64_t off, struct err *e)
 int write_enter(struct image *img, struct write_guard *g, uint64_t len,
     uint64_t off, struct err *e)
 {
-	if (request_check_write(img, len, off, e))
-		return -1;
 	g->pin = request_enter(img);
-	if (track(img, len, off, e)) {
+	if (request_check_write(img, len, off, e) || track(img, len, off, e)) {
 		request_leave(img, g->pin);
 		return -1;
 	}
@@ -80,10 +78,12 @@ void write_leave(struct image *img, struct write_guard *g)
 int write_tryenter(struct image *img, struct write_guard *g, uint64_t len,
     uint64_t off, struct err *e)
 {
-	if (request_check_write(img, len, off, e))
-		return -1;
 	if (!request_tryenter(img, &g->pin))
 		return 0;
+	if (request_check_write(img, len, off, e)) {
+		request_leave(img, g->pin);
+		return -1;
+	}
 	if (bitmaps_tracking(&img->bitmaps) != TRACK_FIRST &&
 	    range_trylock(&img->ranges, &g->range,
 		round_down(off, lock_unit(img)),

@@ -241,7 +241,7 @@ static void settle(struct subject *s, struct img_request *rq)
 static void do_batch(struct subject *s, struct ops_counts *n)
 {
 	struct batch *b = batch_new(&s->e);
-	struct member m[BATCH_MAX];
+	struct member m[BATCH_MAX] = {0};
 	unsigned m_n;
 
 	subject_must(s, b ? 0 : -1);

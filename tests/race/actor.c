@@ -21,6 +21,8 @@ static int act(struct actor *a)
 		return img_trim(a->img, a->len, a->off, a->flags, &a->e);
 	case ACT_CHECK:
 		return img_check(a->img, &found, NULL, NULL, &a->e);
+	case ACT_RESIZE:
+		return img_resize(a->img, a->len, IMG_PREALLOC_OFF, &a->e);
 	case ACT_FLUSH:
 		break;
 	}

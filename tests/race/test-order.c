@@ -266,6 +266,37 @@ static void plan_at_gate(void **state)
 	stage_free(&s);
 }
 
+/* What waits at the gate while the disk shrinks finds the new end. */
+static void shrink_first(void **state)
+{
+	static const enum actor_op ops[] = {ACT_WRITE, ACT_ZERO, ACT_READ};
+	struct err e = ERR_INIT;
+	char buf[STAGE_CLUSTER];
+	struct stage s;
+
+	(void)state;
+	stage_warm(&s, NULL);
+	for (unsigned i = 0; i < ARRAY_N(ops); i++) {
+		struct actor shrink = {
+		    .op = ACT_RESIZE, .img = s.d.img, .len = MiB};
+		struct actor a =
+		    writer(&s, buf, 'n', sizeof buf, MiB + STAGE_CLUSTER);
+
+		a.op = ops[i];
+		start_held(&s, &shrink);
+		actor_start(&a);
+		actor_waits(&a);
+		hold_release(&s.h);
+		actor_finish(&shrink);
+		assert_fails(actor_join(&a), &a.e, EINVAL, "outside the disk");
+		assert_ok(
+		    img_resize(s.d.img, 2 * MiB, IMG_PREALLOC_OFF, &e), &e);
+		stage_expect(&s, 257, '\0');
+	}
+	disk_check(&s.d, false);
+	stage_free(&s);
+}
+
 /* ---- the first sector of a guessed raw image -------------------------------
  */
 
@@ -306,6 +337,7 @@ int main(void)
 	    cmocka_unit_test(flushes_share),
 	    cmocka_unit_test(planned_write),
 	    cmocka_unit_test(plan_at_gate),
+	    cmocka_unit_test(shrink_first),
 	    cmocka_unit_test(two_halves),
 	};
 
