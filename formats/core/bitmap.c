@@ -91,7 +91,7 @@ int bitmap_check_usable(const struct bitmap *b, struct err *e)
 		return 0;
 	err_set(e, ERR_DAMAGED, EINVAL,
 	    "Bitmap '%s' is inconsistent and cannot be used", b->name);
-	err_hint(e, "It can only be removed.");
+	err_hint(e, "Try 'bitmap --remove' to delete it.");
 	return -1;
 }
 

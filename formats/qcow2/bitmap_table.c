@@ -77,7 +77,7 @@ int qcow2_bitmap_read(struct image *img, uint64_t host, uint32_t n,
 	CLEANUP_FREE uint64_t *table = NULL;
 
 	if (n != want_n)
-		return err_damaged(e,
+		return err_set(e, ERR_DAMAGED, EIO,
 		    "its table has %" PRIu32 " entries: a disk of %" PRIu64
 		    " bytes must have %" PRIu64,
 		    n, bits->size, want_n);

@@ -446,7 +446,7 @@ static void faults(void **state)
 		uint64_t n = 1;
 
 		while (fault(*state, &ways[i], n))
-			n += EFFORT(1, 5);
+			n += EFFORT(1, 17);
 		assert_true(n > 20);
 	}
 }

@@ -10,6 +10,7 @@
 
 #define READ_MAX    (4 * MiB) /* bytes that are read at all */
 #define EXTENTS_MAX 2000u
+#define BITMAPS_MAX 4u
 #define PIECE	    65536u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -43,6 +44,54 @@ static void describe(struct image *img)
 	err_clear(&e);
 	if (!img_snapshots(img, &list, &n, &e))
 		img_snapshots_free(list, n);
+}
+
+static void map_bitmap(struct image *img, const char *name)
+{
+	uint64_t size = img_size(img), off = 0;
+	struct img_bitmap_extent x = {0};
+
+	for (unsigned i = 0; off < size && i < EXTENTS_MAX; i++) {
+		struct err e = ERR_INIT;
+
+		if (img_bitmap_map(img, name, off, size - off, &x, &e))
+			return;
+		if (!x.len || x.len > size - off)
+			abort();
+		off += x.len;
+	}
+}
+
+static void bitmaps(struct image *img)
+{
+	struct err e = ERR_INIT;
+	struct img_bitmap *list;
+	size_t n;
+
+	if (img_bitmaps(img, &list, &n, &e))
+		return;
+	for (size_t i = 0; i < n && i < BITMAPS_MAX; i++)
+		map_bitmap(img, list[i].name);
+	img_bitmaps_free(list, n);
+}
+
+/* The first one goes; another one gets what it had. */
+static void change_bitmaps(struct image *img)
+{
+	struct err e = ERR_INIT;
+	struct img_bitmap *list;
+	size_t n;
+
+	if (img_bitmaps(img, &list, &n, &e))
+		return;
+	if (n) {
+		img_bitmap_add(img, "fuzz", 0, true, &e);
+		err_clear(&e);
+		img_bitmap_merge(img, "fuzz", img, list[0].name, &e);
+		err_clear(&e);
+		img_bitmap_remove(img, list[0].name, &e);
+	}
+	img_bitmaps_free(list, n);
 }
 
 /* The map must go through the disk without a gap. */
@@ -83,6 +132,7 @@ static void look(const uint8_t *data, size_t len)
 	if (!img)
 		return;
 	describe(img);
+	bitmaps(img);
 	map(img);
 	read_all(img);
 	img_drop(img);
@@ -123,6 +173,7 @@ static void change(const uint8_t *data, size_t len)
 	}
 	img_flush(img, &e);
 	err_clear(&e);
+	change_bitmaps(img);
 	img_resize(img, size + 4096, IMG_PREALLOC_OFF, &e);
 	err_clear(&e);
 	img_resize(img, size / 1024 * 512, IMG_PREALLOC_OFF, &e);

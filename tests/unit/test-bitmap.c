@@ -8,6 +8,7 @@
 
 #include "check.h"
 #include "disk.h"
+#include "effort.h"
 #include "formats/core/batch.h"
 #include "formats/core/cleanup.h"
 #include "formats/core/units.h"
@@ -291,7 +292,7 @@ static void histories(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_N(options); i++)
-		for (uint64_t seed = 1; seed <= 6; seed++)
+		for (uint64_t seed = 1; seed <= EFFORT(6, 2); seed++)
 			history(options[i], 100 * i + seed);
 }
 
