@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* convert: what is asked for. See convert.h. */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -148,6 +149,19 @@ static int check_target(const struct convert *x, struct err *e)
 	return 0;
 }
 
+/* Whether the codec has that level is seen before the target is made. */
+static int read_level(struct convert *x, struct err *e)
+{
+	uint64_t level = 0;
+
+	if (options_u64(x->options, "compression_level", &level, e) < 0)
+		return -1;
+	if (options_has(x->options, "compression_level") && !x->a->compress)
+		return err_usage(e, "compression_level needs -c");
+	x->copy.level = level < INT_MAX ? (int)level : INT_MAX;
+	return 0;
+}
+
 static int choose_format(struct convert *x, struct err *e)
 {
 	const char *name = x->a->target_format ? x->a->target_format : "raw";
@@ -173,7 +187,8 @@ static int convert(struct convert *x)
 	if (operands_n < 2)
 		return msg_error("Must specify image file name");
 	x->copy.src_n = operands_n - 1;
-	if (check_sources(x, &e) || choose_format(x, &e) || check_target(x, &e))
+	if (check_sources(x, &e) || choose_format(x, &e) ||
+	    check_target(x, &e) || read_level(x, &e))
 		return msg_err(&e);
 	x->copy.src = calloc(operands_n, sizeof(struct image *));
 	if (!x->copy.src)

@@ -31,6 +31,16 @@ static int read_size(
 	return options_set(o, "size", a->c.operands[1], e);
 }
 
+/* It is of no use here, and no image remembers it. */
+static int refuse_level(const struct options *o, struct err *e)
+{
+	return options_has(o, "compression_level")
+		   ? err_usage(e,
+			 "compression_level is for convert -c: an image does "
+			 "not record it")
+		   : 0;
+}
+
 /* Said before anything is made. */
 static int announce(const char *name, const struct img_format *fmt,
     struct options *o, struct err *e)
@@ -66,7 +76,8 @@ static int create(const struct create_args *a, struct options *o, struct err *e)
 	const struct img_format *fmt = createopts_format(a->c.format, e);
 	unsigned flags = a->unchecked ? IMG_CREATE_UNCHECKED : 0;
 
-	if (!fmt || img_create_prepare(name, fmt->name, o, flags, e))
+	if (!fmt || img_create_prepare(name, fmt->name, o, flags, e) ||
+	    refuse_level(o, e))
 		return -1;
 	if (!a->c.quiet && announce(name, fmt, o, e))
 		return -1;

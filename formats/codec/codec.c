@@ -67,18 +67,25 @@ static int check_len(size_t len, struct err *e)
 	    CODEC_UNIT_MAX);
 }
 
+int codec_check_level(enum codec c, uint64_t level, struct err *e)
+{
+	const struct codec_impl *impl = find(c, e);
+
+	if (!impl)
+		return -1;
+	if (level && level <= (uint64_t)impl->level_max)
+		return 0;
+	return err_usage(e, "compression level %llu of %s, allowed are 1 to %d",
+	    (unsigned long long)level, impl->name, impl->level_max);
+}
+
 struct codec_ctx *codec_ctx_new(enum codec c, int level, struct err *e)
 {
 	const struct codec_impl *impl = find(c, e);
 	struct codec_ctx *x;
 
-	if (!impl)
+	if (!impl || (level && codec_check_level(c, (uint64_t)level, e)))
 		return NULL;
-	if (level < 0 || level > impl->level_max) {
-		err_usage(e, "compression level %d of %s, allowed are 1 to %d",
-		    level, impl->name, impl->level_max);
-		return NULL;
-	}
 	x = calloc(1, sizeof *x);
 	if (!x) {
 		err_nomem(e);

@@ -32,6 +32,9 @@ const char *codec_name(enum codec c);
 /* Was this build made with it? */
 bool codec_available(enum codec c);
 
+/* A level that is asked for: 1 to what this codec has (see codec_ctx_new). */
+int codec_check_level(enum codec c, uint64_t level, struct err *e);
+
 /*
  * level 0: the default; other levels as the library counts them (zlib 1..9,
  * zstd 1..19).  NULL with *e set on failure or when not built in.

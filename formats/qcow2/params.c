@@ -16,6 +16,8 @@ const struct img_opt qcow2_create_opts[] = {
 	NULL},
     {"compression_type", IMG_OPT_STR,
 	"Compression method used for image cluster compression", "zlib"},
+    {"compression_level", IMG_OPT_NUM,
+	"Compression level of convert -c (zlib: 1 to 9, zstd: 1 to 19)", NULL},
     {"size", IMG_OPT_SIZE, "Virtual disk size", NULL},
     {"compat", IMG_OPT_STR, "Compatibility level (v2 [0.10] or v3 [1.1])",
 	NULL},
@@ -89,6 +91,19 @@ static int get_refcounts(
 	return 0;
 }
 
+/* Nothing keeps it: only who packs the data needs it. */
+static int check_level(
+    struct options *o, const struct qcow2_params *p, struct err *e)
+{
+	uint64_t level = 0;
+	int rc = options_u64(o, "compression_level", &level, e);
+
+	if (rc <= 0)
+		return rc;
+	return codec_check_level(
+	    p->compression ? CODEC_ZSTD : CODEC_DEFLATE, level, e);
+}
+
 static int get_all(struct options *o, struct qcow2_params *p, struct err *e)
 {
 	static const char *const codecs[] = {"zlib", "zstd", NULL};
@@ -107,6 +122,7 @@ static int get_all(struct options *o, struct qcow2_params *p, struct err *e)
 	    get_word(o, "preallocation", "preallocation", modes, &mode, e) ||
 	    get_word(o, "compression_type", "compression-type", codecs,
 		&p->compression, e) ||
+	    check_level(o, p, e) ||
 	    options_bool(o, "extended_l2", &p->extended, e) < 0 ||
 	    options_bool(o, "data_file_raw", &p->data_raw, e) < 0 ||
 	    options_bool(o, "lazy_refcounts", &p->lazy, e) < 0)

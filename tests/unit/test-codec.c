@@ -276,6 +276,9 @@ static void names_and_limits(void **state)
 	assert_string_equal(
 	    e.msg, "compression level 10 of zlib, allowed are 1 to 9");
 	err_clear(&e);
+	assert_fails(codec_check_level(CODEC_DEFLATE, 0, &e), &e, EINVAL,
+	    "compression level 0 of zlib, allowed are 1 to 9");
+	assert_int_equal(codec_check_level(CODEC_DEFLATE, 9, &e), 0);
 	assert_null(codec_ctx_new((enum codec)99, 0, &e));
 	assert_int_equal(e.kind, ERR_UNSUPPORTED);
 	err_clear(&e);
