@@ -45,6 +45,8 @@ static const struct option long_options[] = {
     {"load-snapshot", required_argument, NULL, 'l'},
     {"export-name", required_argument, NULL, 'x'},
     {"description", required_argument, NULL, 'D'},
+    {"allocation-depth", no_argument, NULL, 'A'},
+    {"bitmap", required_argument, NULL, 'B'},
     {"read-only", no_argument, NULL, 'r'},
     {"nocache", no_argument, NULL, 'n'},
     {"cache", required_argument, NULL, OPT_CACHE},
@@ -59,8 +61,6 @@ static const struct option long_options[] = {
     {"snapshot", no_argument, NULL, 's'},
     {"connect", required_argument, NULL, 'c'},
     {"disconnect", no_argument, NULL, 'd'},
-    {"allocation-depth", no_argument, NULL, 'A'},
-    {"bitmap", required_argument, NULL, 'B'},
     {"list", no_argument, NULL, 'L'},
     {"trace", required_argument, NULL, 'T'},
     {"aio", required_argument, NULL, OPT_UNSUPPORTED},
@@ -103,6 +103,9 @@ static const char help_text[] =
     "      --cache=MODE          writeback (default), none, writethrough,\n"
     "                            directsync, unsafe\n"
     "      --discard=MODE        what a trim does: ignore (default), unmap\n"
+    "  -A, --allocation-depth    let clients see which layer has the data\n"
+    "  -B, --bitmap=NAME         let clients see this dirty bitmap; may be "
+    "repeated\n"
     "\n"
     "The process:\n"
     "      --fork                return when the server is ready\n"
@@ -165,7 +168,7 @@ static int parse_cache(struct line *l, const char *mode)
 		return -1;
 	}
 	l->cache = true;
-	if (img_cache_parse(mode, &l->a->open.cache))
+	if (img_cache_parse(mode, &l->a->export.open.cache))
 		return 0;
 	log_error("Invalid cache mode `%s'", mode);
 	return -1;
@@ -179,7 +182,7 @@ static int parse_discard(struct line *l, const char *mode)
 	}
 	l->discard = true;
 	if (!strcmp(mode, "unmap") || !strcmp(mode, "on")) {
-		l->a->open.flags |= IMG_O_DISCARD;
+		l->a->export.open.flags |= IMG_O_DISCARD;
 		return 0;
 	}
 	if (!strcmp(mode, "ignore") || !strcmp(mode, "off"))
@@ -194,19 +197,26 @@ static int parse_image_option(struct line *l, int opt, const char *arg)
 
 	switch (opt) {
 	case 'f':
-		a->open.format = arg;
+		a->export.open.format = arg;
 		return 0;
 	case OPT_IMAGE_OPTS:
-		a->image_opts = true;
+		a->export.image_opts = true;
+		return 0;
+	case 'A':
+		a->export.depth = true;
+		return 0;
+	case 'B':
+		a->export.bitmap[a->export.bitmap_n++] = arg;
 		return 0;
 	case 'o':
-		return parse_number("offset", arg, INT64_MAX, &a->offset);
+		return parse_number(
+		    "offset", arg, INT64_MAX, &a->export.offset);
 	case 'r':
-		a->open.flags &= ~IMG_O_RDWR;
+		a->export.open.flags &= ~IMG_O_RDWR;
 		return 0;
 	case 'l':
-		a->open.snapshot = arg;
-		a->open.flags &= ~IMG_O_RDWR;
+		a->export.open.snapshot = arg;
+		a->export.open.flags &= ~IMG_O_RDWR;
 		return 0;
 	case 'n':
 		return parse_cache(l, "none");
@@ -239,9 +249,10 @@ static int parse_option(struct line *l, int opt, const char *arg)
 		a->persistent = true;
 		return 0;
 	case 'x':
-		return parse_text("export name", arg, &a->name);
+		return parse_text("export name", arg, &a->export.name);
 	case 'D':
-		return parse_text("export description", arg, &a->description);
+		return parse_text(
+		    "export description", arg, &a->export.description);
 	case OPT_HANDSHAKE_LIMIT:
 		return parse_unsigned(
 		    "handshake limit", arg, &a->handshake_limit);
@@ -278,7 +289,7 @@ static const char *contradiction(const struct args *a)
 		return "-k cannot be used with -p or -b";
 	if (a->socket && a->socket[0] != '/')
 		return "socket path must be absolute";
-	if (a->image_opts && a->open.format)
+	if (a->export.image_opts && a->export.open.format)
 		return "--image-opts and -f are mutually exclusive";
 	if (a->run && a->fork)
 		return "--run and --fork are mutually exclusive";
@@ -299,7 +310,7 @@ static enum args_result check(struct args *a, int argc, char **argv)
 		    log_program());
 		return ARGS_EXIT_FAILURE;
 	}
-	a->file = argv[0];
+	a->export.file = argv[0];
 	return ARGS_RUN;
 }
 
@@ -309,12 +320,17 @@ enum args_result args_parse(struct args *a, int argc, char **argv)
 	int opt, index, rc;
 
 	*a = (struct args){
-	    .open.flags = IMG_O_RDWR,
+	    .export.open.flags = IMG_O_RDWR,
 	    .shared = 1,
 	    .handshake_limit = 10,
-	    .name = "",
-	    .description = "",
+	    .export.name = "",
+	    .export.description = "",
+	    .export.bitmap = calloc((size_t)argc, sizeof(char *)),
 	};
+	if (!a->export.bitmap) {
+		log_error("out of memory");
+		return ARGS_EXIT_FAILURE;
+	}
 	/* getopt prints argv[0] in front of what it has to say */
 	argv[0] = (char *)log_program();
 	while (index = -1, (opt = getopt_long(argc, argv, short_options,
@@ -340,4 +356,9 @@ enum args_result args_parse(struct args *a, int argc, char **argv)
 			return ARGS_EXIT_FAILURE;
 	}
 	return check(a, argc - optind, argv + optind);
+}
+
+void args_clear(struct args *a)
+{
+	free(a->export.bitmap);
 }

@@ -1,26 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The command line: a subset of qemu-nbd's, with the same meaning. */
+/* The command line: most of qemu-nbd's, with the same meaning. */
 #ifndef IMGD_ARGS_H
 #define IMGD_ARGS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "image.h"
+#include "exports.h"
 
 struct args {
-	const char *file; /* a name, or with image_opts an option list */
-	bool image_opts;
-	struct img_open open;
-	uint64_t offset; /* guest bytes of the image left out */
+	struct export_spec export;
 
 	const char *socket;	  /* path of a Unix socket, or NULL: TCP */
 	const char *host, *port;  /* NULL: not given */
 	unsigned shared;	  /* clients at a time; 0: no limit */
 	bool persistent;	  /* stay when the last client leaves */
 	unsigned handshake_limit; /* seconds; 0: none */
-
-	const char *name, *description; /* of the export */
 
 	bool fork, verbose;
 	const char *pid_file; /* or NULL */
@@ -34,5 +29,6 @@ enum args_result { ARGS_RUN, ARGS_EXIT_OK, ARGS_EXIT_FAILURE };
  * caller's argv.
  */
 enum args_result args_parse(struct args *a, int argc, char **argv);
+void args_clear(struct args *a);
 
 #endif

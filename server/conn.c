@@ -136,23 +136,22 @@ struct intent {
 	struct wire_request rq;
 	uint32_t error; /* 0: it may */
 	const char *why;
-	uint64_t payload, charge; /* bytes */
+	uint64_t charge; /* bytes */
 };
 
 /* False when the stream cannot go on: the client has to be dropped. */
 static bool look(const struct conn *c, struct intent *t)
 {
 	*t = (struct intent){.error = 0};
-	if (!wire_request(c->in + c->in_at, &t->rq)) {
+	if (!wire_request(c->in + c->in_at, c->session.extended, &t->rq)) {
 		log_debug("not a request: the client is dropped");
 		return false;
 	}
 	if (t->rq.type == NBD_CMD_DISC)
 		return false;
-	t->payload = task_payload(&t->rq);
-	if (t->payload > NBD_PAYLOAD_MAX) {
-		log_debug("write of %llu bytes: the client is dropped",
-		    (unsigned long long)t->payload);
+	if (t->rq.payload > NBD_PAYLOAD_MAX) {
+		log_debug("payload of %llu bytes: the client is dropped",
+		    (unsigned long long)t->rq.payload);
 		return false;
 	}
 	if (c->stopping) {
@@ -208,13 +207,13 @@ static bool begin(struct conn *c, struct task_list *arrived)
 		return false;
 	}
 	r->charge = t.charge;
-	c->in_at += WIRE_REQUEST_LEN;
-	if (t.payload && !r->error) {
+	c->in_at += wire_request_len(c->session.extended);
+	if (t.rq.payload && !r->error) {
 		c->filling = r;
 		c->filled = 0;
 		return true;
 	}
-	c->skip = t.payload;
+	c->skip = t.rq.payload;
 	task_append(arrived, r);
 	return true;
 }
@@ -227,11 +226,13 @@ static void take_payload(struct conn *c, struct task_list *arrived)
 	n = min_u64(c->skip, have);
 	c->skip -= n;
 	if (c->filling) {
-		n = min_u64(c->filling->rq.len - c->filled, have);
+		n = min_u64(c->filling->rq.payload - c->filled, have);
 		memcpy(c->filling->data + c->filled, c->in + c->in_at, n);
 		c->filled += n;
-		if (c->filled == c->filling->rq.len)
+		if (c->filled == c->filling->rq.payload) {
+			task_arrived(c->filling, &c->session);
 			task_append(arrived, take(c->filling));
+		}
 	}
 	c->in_at += n;
 }
@@ -243,7 +244,8 @@ static void parse(struct conn *c, struct task_list *arrived)
 	for (;;) {
 		take_payload(c, arrived);
 		if (c->skip || c->filling ||
-		    c->in_end - c->in_at < WIRE_REQUEST_LEN)
+		    c->in_end - c->in_at <
+			wire_request_len(c->session.extended))
 			break;
 		if (!begin(c, arrived)) {
 			stop_reading(c);
@@ -267,7 +269,7 @@ static bool receive(struct conn *c, bool wait)
 {
 	struct task *r = c->filling;
 	uint8_t *p = r ? r->data + c->filled : c->in + c->in_end;
-	size_t len = r ? r->rq.len - c->filled : IN_LEN - c->in_end;
+	size_t len = r ? r->rq.payload - c->filled : IN_LEN - c->in_end;
 	ssize_t n = c->stream->read(c->stream, p, len, wait);
 
 	if (n < 0 && errno == EAGAIN)

@@ -6,6 +6,7 @@
 
 #include "export.h"
 #include "nbd.h"
+#include "session.h"
 
 const struct export *export_find(
     const struct exports *x, const void *name, size_t len)
@@ -23,7 +24,7 @@ bool export_writable(const struct export *x)
 }
 
 /* All connections share one image handle, so a flush covers all of them. */
-uint16_t export_flags(const struct export *x, bool structured)
+uint16_t export_flags(const struct export *x, const struct session *s)
 {
 	unsigned f = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH |
 		     NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_CACHE;
@@ -33,8 +34,10 @@ uint16_t export_flags(const struct export *x, bool structured)
 		     NBD_FLAG_SEND_FAST_ZERO;
 	else
 		f |= NBD_FLAG_READ_ONLY;
-	if (structured)
+	if (s->structured)
 		f |= NBD_FLAG_SEND_DF;
+	if (s->extended && s->contexts)
+		f |= NBD_FLAG_BLOCK_STATUS_PAYLOAD;
 	if (x->multi_conn)
 		f |= NBD_FLAG_CAN_MULTI_CONN;
 	return (uint16_t)f;

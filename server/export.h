@@ -10,7 +10,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define EXPORT_BITMAPS_MAX 61u
+
 struct image;
+struct session;
+
+/* A dirty bitmap that clients may see. */
+struct export_bitmap {
+	const char *name;
+	const char *context; /* its metadata context                  */
+	struct image *img;   /* that has it: the export's, or one below */
+};
 
 struct export
 {
@@ -18,10 +28,13 @@ struct export
 	struct image *img;
 	uint64_t start, size; /* the guest bytes of img that are exported */
 	bool multi_conn;      /* a client may use several connections     */
+	bool depth;	      /* clients may see how deep data lies       */
+	struct export_bitmap *bitmap;
+	unsigned bitmap_n; /* at most EXPORT_BITMAPS_MAX */
 };
 
 struct exports {
-	const struct export *item;
+	struct export *item;
 	size_t n;
 };
 
@@ -29,7 +42,7 @@ struct exports {
 const struct export *export_find(
     const struct exports *x, const void *name, size_t len);
 bool export_writable(const struct export *x);
-/* The transmission flags. */
-uint16_t export_flags(const struct export *x, bool structured);
+/* The transmission flags for a client that has agreed on this so far. */
+uint16_t export_flags(const struct export *x, const struct session *s);
 
 #endif

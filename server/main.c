@@ -21,12 +21,11 @@
 #include <unistd.h>
 
 #include "core/units.h"
-#include "image.h"
 
 #include "args.h"
 #include "clients.h"
 #include "daemon.h"
-#include "export.h"
+#include "exports.h"
 #include "listen.h"
 #include "log.h"
 #include "nbd.h"
@@ -37,8 +36,6 @@
 struct server {
 	struct args args;
 	int signal_fd;
-	struct image *img;
-	struct export export;
 	struct exports exports;
 	struct sched *sched;
 	struct conn_shared shared;
@@ -68,73 +65,6 @@ static int open_signals(struct server *s, struct err *e)
 	signal(SIGXFSZ, SIG_IGN); /* the write fails, and is told so */
 	s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
 	return s->signal_fd < 0 ? err_sys(e, errno, "signalfd") : 0;
-}
-
-static void warn_probed_raw(const char *file)
-{
-	fprintf(stderr,
-	    "WARNING: Image format was not specified for '%s' and probing "
-	    "guessed raw.\n"
-	    "         Automatically detecting the format is dangerous for raw "
-	    "images, write operations on block 0 will be restricted.\n"
-	    "         Specify the 'raw' format explicitly to remove the "
-	    "restrictions.\n",
-	    file);
-}
-
-static struct image *open_options(const struct args *a, struct err *e)
-{
-	CLEANUP(options) struct options *o = options_new(e);
-
-	if (!o || options_parse(o, a->file, "driver", e))
-		return NULL;
-	return img_open_options(o, &a->open, e);
-}
-
-/* qemu-nbd does not say twice what it could not open. */
-static void say_once(const char *file, struct err *e)
-{
-	static const char said[] = "Could not open '";
-	size_t n = sizeof said - 1, len = strlen(file);
-	char *rest;
-
-	if (strncmp(e->msg, said, n) || strncmp(e->msg + n, file, len) ||
-	    strncmp(e->msg + n + len, "': ", 3))
-		return;
-	rest = e->msg + n + len + 3;
-	memmove(e->msg, rest, strlen(rest) + 1);
-}
-
-static int open_image(struct server *s, struct err *e)
-{
-	const struct args *a = &s->args;
-	uint64_t size;
-
-	s->img =
-	    a->image_opts ? open_options(a, e) : img_open(a->file, &a->open, e);
-	if (!s->img) {
-		say_once(a->file, e);
-		err_prefix(e, "Failed to blk_new_open '%s': ", a->file);
-		return -1;
-	}
-	if (img_probed_raw(s->img) && img_writable(s->img))
-		warn_probed_raw(a->file);
-	size = img_size(s->img);
-	if (a->offset > size)
-		return err_usage(e,
-		    "Offset (%llu) cannot be greater than size of the "
-		    "containing file (%llu)",
-		    (unsigned long long)a->offset, (unsigned long long)size);
-	s->export = (struct export){
-	    .name = a->name,
-	    .description = a->description,
-	    .img = s->img,
-	    .start = a->offset,
-	    .size = size - a->offset,
-	    .multi_conn = a->shared != 1,
-	};
-	s->exports = (struct exports){.item = &s->export, .n = 1};
-	return 0;
 }
 
 /* A private socket for --run, where the user gave no address. */
@@ -177,12 +107,12 @@ static int open_listeners(struct server *s, struct err *e)
 
 static int start_command(struct server *s, struct err *e)
 {
-	CLEANUP_FREE char *uri = listen_uri(&s->listeners, s->args.name);
+	CLEANUP_FREE char *uri = listen_uri(&s->listeners, s->args.export.name);
 	struct run_env env = {
 	    .uri = uri,
 	    .unixsocket = s->listeners.unix_path,
 	    .port = s->listeners.port,
-	    .exportname = s->args.name,
+	    .exportname = s->args.export.name,
 	};
 
 	if (!s->args.run)
@@ -196,7 +126,8 @@ static int start(struct server *s, struct err *e)
 	const struct args *a = &s->args;
 
 	if ((a->fork && daemon_fork(e)) || open_signals(s, e) ||
-	    open_image(s, e) || open_listeners(s, e))
+	    exports_add(&s->exports, &a->export, a->shared != 1, e) ||
+	    open_listeners(s, e))
 		return -1;
 	s->sched = sched_new(WORKERS_MAX, e);
 	if (!s->sched)
@@ -298,7 +229,7 @@ static void serve(struct server *s)
 
 static int stop(struct server *s, struct err *e)
 {
-	int rc = 0;
+	int rc;
 
 	listen_close(&s->listeners);
 	if (s->run_dir)
@@ -310,8 +241,7 @@ static int stop(struct server *s, struct err *e)
 		clients_stop(s->clients);
 	clients_free(take(s->clients));
 	sched_free(take(s->sched));
-	if (s->img)
-		rc = img_close(take(s->img), e);
+	rc = exports_close(&s->exports, e);
 	daemon_remove_pid(take(s->pid_path));
 	if (s->signal_fd >= 0)
 		close(s->signal_fd);
@@ -333,8 +263,10 @@ int main(int argc, char **argv)
 	log_init(base_name(argv[0]));
 	switch (args_parse(&s.args, argc, argv)) {
 	case ARGS_EXIT_OK:
+		args_clear(&s.args);
 		return EXIT_SUCCESS;
 	case ARGS_EXIT_FAILURE:
+		args_clear(&s.args);
 		return EXIT_FAILURE;
 	case ARGS_RUN:
 		break;
@@ -343,6 +275,7 @@ int main(int argc, char **argv)
 	if (!start(&s, &e))
 		serve(&s);
 	stop(&s, &e);
+	args_clear(&s.args);
 	if (!err_is_set(&e))
 		return s.exit_code;
 	log_err(&e);

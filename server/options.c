@@ -1,68 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The options of the negotiation: see options.h.
- *
- * An option's data comes from the client: it is taken apart with a cursor
- * that never goes past its end.
+ * The options of the negotiation: see options.h.  Those of the metadata
+ * contexts are in metactx.c.
  */
 #include <string.h>
-
-#include "core/units.h"
 
 #include "export.h"
 #include "handshake.h"
 #include "nbd.h"
 #include "options.h"
-#include "status.h"
-
-struct cursor {
-	const uint8_t *p;
-	size_t left;
-};
-
-struct text {
-	const char *p;
-	size_t len;
-};
-
-static bool get_u16(struct cursor *c, uint16_t *out)
-{
-	if (c->left < 2)
-		return false;
-	*out = be16(c->p);
-	c->p += 2;
-	c->left -= 2;
-	return true;
-}
-
-static bool get_u32(struct cursor *c, uint32_t *out)
-{
-	if (c->left < 4)
-		return false;
-	*out = be32(c->p);
-	c->p += 4;
-	c->left -= 4;
-	return true;
-}
-
-/* A length and as many bytes. */
-static bool get_text(struct cursor *c, struct text *t)
-{
-	uint32_t len;
-
-	if (!get_u32(c, &len) || len > NBD_STRING_MAX || len > c->left)
-		return false;
-	t->p = (const char *)c->p;
-	t->len = len;
-	c->p += len;
-	c->left -= len;
-	return true;
-}
-
-static bool text_is(const struct text *t, const char *s)
-{
-	return t->len == strlen(s) && !memcmp(t->p, s, t->len);
-}
 
 /* ---- replies ----------------------------------------------------------- */
 
@@ -71,39 +17,51 @@ static enum option_next more(bool sent)
 	return sent ? OPTION_MORE : OPTION_CLOSE;
 }
 
-static enum option_next ack(struct handshake *h, uint32_t opt)
+enum option_next option_ack(struct handshake *h, uint32_t opt)
 {
 	return more(handshake_reply(h, opt, NBD_REP_ACK, NULL, 0));
 }
 
-static enum option_next refuse(
+enum option_next option_refuse(
     struct handshake *h, uint32_t opt, uint32_t error, const char *why)
 {
 	return more(handshake_reply(h, opt, error, why, strlen(why)));
 }
 
-static enum option_next malformed(struct handshake *h, uint32_t opt)
+enum option_next option_malformed(struct handshake *h, uint32_t opt)
 {
-	return refuse(h, opt, NBD_REP_ERR_INVALID, "malformed option");
+	return option_refuse(h, opt, NBD_REP_ERR_INVALID, "malformed option");
+}
+
+enum option_next option_unknown_export(struct handshake *h, uint32_t opt)
+{
+	return option_refuse(
+	    h, opt, NBD_REP_ERR_UNKNOWN, "no export of that name");
 }
 
 enum option_next option_too_big(struct handshake *h, uint32_t opt)
 {
 	if (opt == NBD_OPT_EXPORT_NAME)
 		return OPTION_CLOSE;
-	return refuse(h, opt, NBD_REP_ERR_TOO_BIG, "option is too long");
+	return option_refuse(h, opt, NBD_REP_ERR_TOO_BIG, "option is too long");
 }
 
 /* ---- choosing an export ------------------------------------------------ */
 
-static void choose(struct handshake *h, const struct export *x)
+/* What is agreed with a client that chooses this export. */
+static struct session session_with(
+    const struct handshake *h, const struct export *x)
 {
-	h->session->export = x;
+	struct session s = *h->session;
+
+	s.export = x;
 	if (h->contexts_of != x)
-		h->session->contexts = 0;
+		s.contexts = 0;
+	return s;
 }
 
-/* This option cannot be refused, other than by hanging up. */
+/* This option cannot be refused, other than by hanging up.  One who asked for
+   extended headers has to use GO. */
 static enum option_next opt_export_name(
     struct handshake *h, uint32_t opt, struct cursor c)
 {
@@ -111,11 +69,11 @@ static enum option_next opt_export_name(
 	uint8_t reply[10 + 124] = {0};
 
 	(void)opt;
-	if (!x)
+	if (!x || h->session->extended)
 		return OPTION_CLOSE;
-	choose(h, x);
+	*h->session = session_with(h, x);
 	put_be64(reply, x->size);
-	put_be16(reply + 8, export_flags(x, h->session->structured));
+	put_be16(reply + 8, export_flags(x, h->session));
 	if (!handshake_write(h, reply, h->no_zeroes ? 10 : sizeof reply))
 		return OPTION_CLOSE;
 	return OPTION_START;
@@ -124,11 +82,15 @@ static enum option_next opt_export_name(
 static bool info_export(
     struct handshake *h, uint32_t opt, const struct export *x)
 {
+	struct session s = session_with(h, x);
 	uint8_t b[12];
 
+	/* one who only asks has not selected the contexts yet */
+	if (opt == NBD_OPT_INFO)
+		s.contexts = UINT64_MAX;
 	put_be16(b, NBD_INFO_EXPORT);
 	put_be64(b + 2, x->size);
-	put_be16(b + 10, export_flags(x, h->session->structured));
+	put_be16(b + 10, export_flags(x, &s));
 	return handshake_reply(h, opt, NBD_REP_INFO, b, sizeof b);
 }
 
@@ -173,11 +135,10 @@ static enum option_next opt_info(
 	uint16_t n;
 
 	if (!get_text(&c, &name) || !get_u16(&c, &n) || c.left != 2u * n)
-		return malformed(h, opt);
+		return option_malformed(h, opt);
 	x = export_find(h->exports, name.p, name.len);
 	if (!x)
-		return refuse(
-		    h, opt, NBD_REP_ERR_UNKNOWN, "no export of that name");
+		return option_unknown_export(h, opt);
 	if (!info_export(h, opt, x) || !info_block_size(h, opt))
 		return OPTION_CLOSE;
 	if (asked(c, NBD_INFO_NAME) &&
@@ -186,11 +147,11 @@ static enum option_next opt_info(
 	if (x->description[0] &&
 	    !info_text(h, opt, NBD_INFO_DESCRIPTION, x->description))
 		return OPTION_CLOSE;
-	if (ack(h, opt) == OPTION_CLOSE)
+	if (option_ack(h, opt) == OPTION_CLOSE)
 		return OPTION_CLOSE;
 	if (opt == NBD_OPT_INFO)
 		return OPTION_MORE;
-	choose(h, x);
+	*h->session = session_with(h, x);
 	return OPTION_START;
 }
 
@@ -200,7 +161,7 @@ static enum option_next opt_abort(
     struct handshake *h, uint32_t opt, struct cursor c)
 {
 	(void)c;
-	ack(h, opt);
+	option_ack(h, opt);
 	return OPTION_CLOSE;
 }
 
@@ -222,91 +183,33 @@ static enum option_next opt_list(
 			h, opt, NBD_REP_SERVER, b, 4 + name_len + text_len))
 			return OPTION_CLOSE;
 	}
-	return ack(h, opt);
+	return option_ack(h, opt);
 }
 
 static enum option_next opt_structured_reply(
     struct handshake *h, uint32_t opt, struct cursor c)
 {
 	(void)c;
+	if (h->session->extended)
+		return option_refuse(h, opt, NBD_REP_ERR_EXT_HEADER_REQD,
+		    "extended headers are negotiated already");
 	if (h->session->structured)
-		return refuse(h, opt, NBD_REP_ERR_INVALID,
+		return option_refuse(h, opt, NBD_REP_ERR_INVALID,
 		    "structured replies are negotiated already");
 	h->session->structured = true;
-	return ack(h, opt);
+	return option_ack(h, opt);
 }
 
-/*
- * Does a query ask for this context?  `NAMESPACE:` is a wildcard when contexts
- * are listed, and selects nothing when they are set.
- */
-static bool query_matches(const struct text *q, const char *name, bool wildcard)
-{
-	if (wildcard && q->len && q->p[q->len - 1] == ':')
-		return q->len <= strlen(name) && !memcmp(q->p, name, q->len);
-	return text_is(q, name);
-}
-
-static bool reply_context(struct handshake *h, uint32_t opt, unsigned i)
-{
-	uint8_t b[4 + NBD_STRING_MAX];
-	const char *name = status_context(i);
-	size_t len = strlen(name);
-
-	put_be32(b, opt == NBD_OPT_SET_META_CONTEXT ? i : 0);
-	memcpy(b + 4, name, len);
-	return handshake_reply(h, opt, NBD_REP_META_CONTEXT, b, 4 + len);
-}
-
-/* The contexts that n queries match, as bits; false when malformed. */
-static bool match(
-    struct cursor c, uint32_t n, bool wildcard, unsigned *contexts)
-{
-	struct text q;
-
-	*contexts = 0;
-	for (; n; n--) {
-		if (!get_text(&c, &q))
-			return false;
-		for (unsigned i = 0; status_context(i); i++)
-			if (query_matches(&q, status_context(i), wildcard))
-				*contexts |= 1u << i;
-	}
-	return !c.left;
-}
-
-/* LIST_META_CONTEXT and SET_META_CONTEXT. */
-static enum option_next opt_meta_context(
+static enum option_next opt_extended_headers(
     struct handshake *h, uint32_t opt, struct cursor c)
 {
-	bool list = opt == NBD_OPT_LIST_META_CONTEXT;
-	const struct export *x;
-	struct text name;
-	unsigned found;
-	uint32_t n;
-
-	if (!list)
-		h->session->contexts = 0;
-	if (!h->session->structured)
-		return refuse(h, opt, NBD_REP_ERR_INVALID,
-		    "structured replies must be negotiated first");
-	if (!get_text(&c, &name) || !get_u32(&c, &n) ||
-	    !match(c, n, list, &found))
-		return malformed(h, opt);
-	x = export_find(h->exports, name.p, name.len);
-	if (!x)
-		return refuse(
-		    h, opt, NBD_REP_ERR_UNKNOWN, "no export of that name");
-	if (list && !n)
-		found = ~0u;
-	for (unsigned i = 0; status_context(i); i++)
-		if (found & 1u << i && !reply_context(h, opt, i))
-			return OPTION_CLOSE;
-	if (!list) {
-		h->session->contexts = found;
-		h->contexts_of = x;
-	}
-	return ack(h, opt);
+	(void)c;
+	if (h->session->extended)
+		return option_refuse(h, opt, NBD_REP_ERR_INVALID,
+		    "extended headers are negotiated already");
+	h->session->extended = true;
+	h->session->structured = true;
+	return option_ack(h, opt);
 }
 
 /* ---- the table --------------------------------------------------------- */
@@ -324,8 +227,9 @@ static const struct option options[] = {
     [NBD_OPT_INFO] = {opt_info, false},
     [NBD_OPT_GO] = {opt_info, false},
     [NBD_OPT_STRUCTURED_REPLY] = {opt_structured_reply, true},
-    [NBD_OPT_LIST_META_CONTEXT] = {opt_meta_context, false},
-    [NBD_OPT_SET_META_CONTEXT] = {opt_meta_context, false},
+    [NBD_OPT_EXTENDED_HEADERS] = {opt_extended_headers, true},
+    [NBD_OPT_LIST_META_CONTEXT] = {option_meta_context, false},
+    [NBD_OPT_SET_META_CONTEXT] = {option_meta_context, false},
 };
 
 enum option_next option_run(
@@ -334,8 +238,9 @@ enum option_next option_run(
 	const struct option *o = opt < ARRAY_N(options) ? &options[opt] : NULL;
 
 	if (!o || !o->run)
-		return refuse(h, opt, NBD_REP_ERR_UNSUP, "unknown option");
+		return option_refuse(
+		    h, opt, NBD_REP_ERR_UNSUP, "unknown option");
 	if (o->no_data && len)
-		return malformed(h, opt);
+		return option_malformed(h, opt);
 	return o->run(h, opt, (struct cursor){data, len});
 }

@@ -25,10 +25,10 @@ static void reply_error(struct task *r, bool structured)
 	uint16_t len = r->message ? (uint16_t)strlen(r->message) : 0;
 
 	if (!structured) {
-		c->head_len = wire_simple(c->head, r->rq.cookie, r->error);
+		c->head_len = wire_simple(c->head, &r->rq, r->error);
 		return;
 	}
-	c->head_len = wire_error(c->head, r->rq.cookie, r->error, len);
+	c->head_len = wire_error(c->head, &r->rq, r->error, len);
 	c->data = r->message;
 	c->data_len = len;
 }
@@ -38,9 +38,9 @@ static void reply_done(struct task *r, bool structured)
 	struct chunk *c = only_chunk(r);
 
 	if (structured)
-		c->head_len = wire_none(c->head, r->rq.cookie);
+		c->head_len = wire_none(c->head, &r->rq);
 	else
-		c->head_len = wire_simple(c->head, r->rq.cookie, 0);
+		c->head_len = wire_simple(c->head, &r->rq, 0);
 }
 
 static void reply_read(struct task *r, bool structured)
@@ -50,17 +50,17 @@ static void reply_read(struct task *r, bool structured)
 		bool last = i + 1 == r->chunk_n;
 
 		if (c->hole) {
-			c->head_len = wire_hole(c->head, r->rq.cookie, last,
-			    c->off, (uint32_t)c->len);
+			c->head_len = wire_hole(
+			    c->head, &r->rq, last, c->off, (uint32_t)c->len);
 			continue;
 		}
 		c->data = r->data + (c->off - r->rq.off);
 		c->data_len = c->len;
 		if (structured)
-			c->head_len = wire_data(c->head, r->rq.cookie, last,
-			    c->off, (uint32_t)c->len);
+			c->head_len = wire_data(
+			    c->head, &r->rq, last, c->off, (uint32_t)c->len);
 		else
-			c->head_len = wire_simple(c->head, r->rq.cookie, 0);
+			c->head_len = wire_simple(c->head, &r->rq, 0);
 	}
 }
 

@@ -4,13 +4,15 @@
 #define IMGD_SESSION_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct export;
 
 struct session {
 	const struct export *export;
-	bool structured;   /* structured replies                       */
-	unsigned contexts; /* bit i: status_context(i) was selected    */
+	bool structured;   /* replies are chunks                      */
+	bool extended;	   /* extended headers; structured too        */
+	uint64_t contexts; /* bit i: context i was selected           */
 };
 
 #endif

@@ -6,6 +6,7 @@
 #include "core/units.h"
 #include "image.h"
 
+#include "cursor.h"
 #include "export.h"
 #include "nbd.h"
 #include "task.h"
@@ -14,7 +15,6 @@
 
 /* Bound on the descriptors of one context in one reply. */
 #define EXTENTS_MAX 16384u
-#define CONTEXT_LEN (EXTENTS_MAX * WIRE_DESCRIPTOR_LEN) /* bytes */
 
 /* Bound on the look-ups of one reply: neighbours that look alike to a client
    can be many extents of the map. */
@@ -23,119 +23,131 @@
 /* Shorter holes are sent as zeroes: looking for them costs more. */
 #define HOLE_MIN (32 * KiB)
 
-struct context {
-	const char *name;
-	uint32_t (*flags)(const struct img_extent *x);
-};
-
-static uint32_t allocation_flags(const struct img_extent *x)
-{
-	return (x->data ? 0 : NBD_STATE_HOLE) | (x->zero ? NBD_STATE_ZERO : 0);
-}
-
-static const struct context contexts[] = {
-    {"base:allocation", allocation_flags},
-};
-
-const char *status_context(unsigned i)
-{
-	return i < ARRAY_N(contexts) ? contexts[i].name : NULL;
-}
-
-/* The extent at `off` of the export, at most `len` bytes. */
-static int look_up(const struct export *x, uint64_t off, uint64_t len,
-    struct img_extent *ext, struct err *e)
-{
-	return img_map(x->img, x->start + off, len, ext, e);
-}
-
 /* ---- block status ------------------------------------------------------ */
 
-/* Descriptors of one context: a run of equal flags becomes one of them. */
+/*
+ * Descriptors of one context.  A run, the last of them, is not written before
+ * the next begins: neighbours that fit together become one descriptor.
+ */
 struct run {
+	bool extended;
 	uint8_t *out;
 	size_t out_len;
 	unsigned n;
-	uint64_t len; /* of the run that is not written yet */
-	uint32_t flags;
+	struct context_extent x; /* of the run; len 0: there is none */
 };
 
 static void run_end(struct run *u)
 {
-	if (u->len)
-		u->out_len +=
-		    wire_descriptor(u->out + u->out_len, u->len, u->flags);
-	u->n += u->len != 0;
-	u->len = 0;
+	if (!u->x.len)
+		return;
+	u->out_len += wire_descriptor(
+	    u->out + u->out_len, u->extended, u->x.len, u->x.status);
+	u->n++;
+	u->x.len = 0;
+}
+
+/* Does an extent go on where the run ends? */
+static bool run_goes_on(const struct run *u, const struct context_extent *x)
+{
+	return u->x.step == x->step &&
+	       u->x.status + u->x.len * u->x.step == x->status;
 }
 
 /* False when it would be one descriptor too many. */
-static bool run_add(struct run *u, uint64_t len, uint32_t flags, unsigned max)
+static bool run_add(struct run *u, const struct context_extent *x, unsigned max)
 {
-	if (u->len && u->flags != flags) {
+	if (u->x.len && !run_goes_on(u, x)) {
 		run_end(u);
 		if (u->n == max)
 			return false;
 	}
-	u->flags = flags;
-	u->len += len;
+	if (u->x.len)
+		u->x.len += x->len;
+	else
+		u->x = *x;
 	return true;
 }
 
-/* The descriptors go to `out`, which has room; returns their bytes. */
-static ssize_t describe(const struct task *r, const struct export *x,
-    const struct context *c, uint8_t *out, struct err *e)
+/* The descriptors of context i go to u->out, which has room. */
+static int describe(const struct task *r, const struct export *x, unsigned i,
+    struct run *u, struct err *e)
 {
 	unsigned max = r->rq.flags & NBD_CMD_FLAG_REQ_ONE ? 1 : EXTENTS_MAX;
 	uint64_t off = r->rq.off, end = off + r->rq.len;
-	struct run u = {.out = out};
-	struct img_extent ext;
+	struct context_extent ext;
 
-	for (unsigned i = 0; off < end && i < LOOKUPS_MAX; i++) {
-		if (look_up(x, off, end - off, &ext, e))
+	for (unsigned k = 0; off < end && k < LOOKUPS_MAX; k++) {
+		if (context_extent(
+			x, i, off, end - off, r->rq.extended, &ext, e))
 			return -1;
-		if (!run_add(&u, ext.len, c->flags(&ext), max))
+		if (!run_add(u, &ext, max))
 			break;
 		off += ext.len;
 	}
-	run_end(&u);
-	return (ssize_t)u.out_len;
+	run_end(u);
+	return 0;
 }
 
-static unsigned context_n(const struct session *s)
+/* Bytes of the descriptors of one context. */
+static size_t context_len(bool extended)
 {
-	return (unsigned)__builtin_popcount(s->contexts);
+	return EXTENTS_MAX * wire_descriptor_len(extended);
 }
 
-size_t status_len(const struct session *s)
+size_t status_len(uint64_t contexts, bool extended)
 {
-	return (size_t)context_n(s) * CONTEXT_LEN;
+	return (size_t)__builtin_popcountll(contexts) * context_len(extended);
+}
+
+uint32_t status_filter(
+    struct task *r, const struct session *s, const char **why)
+{
+	struct cursor c = {r->data, r->rq.payload};
+	uint64_t wanted = 0;
+	uint32_t id;
+
+	if (!get_u64(&c, &r->rq.len) || !c.left || c.left % 4) {
+		*why = "payload is not a length and a list of contexts";
+		return NBD_EINVAL;
+	}
+	while (get_u32(&c, &id)) {
+		uint64_t bit = id < CONTEXT_MAX ? 1ull << id : 0;
+
+		if (!(s->contexts & bit) || wanted & bit) {
+			*why = "context is not selected, or there twice";
+			return NBD_EINVAL;
+		}
+		wanted |= bit;
+	}
+	r->contexts = wanted;
+	return 0;
 }
 
 int status_answer(struct task *r, const struct session *s, struct err *e)
 {
-	unsigned n = context_n(s), done = 0;
+	uint64_t left = r->contexts ? r->contexts : s->contexts;
+	bool extended = r->rq.extended;
+	uint8_t *out = malloc(status_len(left, extended));
 
-	r->extra = malloc(status_len(s));
-	if (!r->extra)
+	r->extra = out;
+	if (!out)
 		return err_nomem(e);
-	for (unsigned i = 0; i < ARRAY_N(contexts); i++) {
-		uint8_t *out = r->extra + (size_t)done * CONTEXT_LEN;
+	while (left) {
+		unsigned i = (unsigned)__builtin_ctzll(left);
+		struct run u = {.extended = extended, .out = out};
 		struct chunk *c;
-		ssize_t len;
 
-		if (!(s->contexts & 1u << i))
-			continue;
-		len = describe(r, s->export, &contexts[i], out, e);
-		if (len < 0)
+		if (describe(r, s->export, i, &u, e))
 			return -1;
 		c = task_chunk(r, r->rq.off, r->rq.len);
 		if (!c)
 			return err_nomem(e);
-		c->head_len = wire_status(
-		    c->head, r->rq.cookie, ++done == n, i, (uint32_t)len);
+		left &= left - 1;
+		c->head_len = wire_status(c->head, &r->rq, !left, i, u.n);
 		c->data = out;
-		c->data_len = (size_t)len;
+		c->data_len = u.out_len;
+		out += context_len(extended);
 	}
 	return 0;
 }
@@ -168,7 +180,8 @@ int status_split(struct task *r, const struct session *s, struct err *e)
 	    r->rq.len < HOLE_MIN)
 		return append(r, off, r->rq.len, false, e);
 	while (off < end) {
-		if (look_up(s->export, off, end - off, &ext, e))
+		if (img_map(s->export->img, s->export->start + off, end - off,
+			&ext, e))
 			return -1;
 		if (append(r, off, ext.len, ext.zero && ext.len >= HOLE_MIN, e))
 			return -1;

@@ -6,18 +6,28 @@
 #ifndef IMGD_STATUS_H
 #define IMGD_STATUS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "core/err.h"
 
+#include "context.h"
+
 struct task;
 struct session;
 
-/* Name of metadata context i, which is also its ID; NULL past the last. */
-const char *status_context(unsigned i);
-/* Bytes of memory that the answer to a BLOCK_STATUS may take. */
-size_t status_len(const struct session *s);
+/* A length, and the ID of every context. */
+#define STATUS_PAYLOAD_MAX (8 + 4 * CONTEXT_MAX)
+
+/* Bytes of memory that a block status in these contexts may take. */
+size_t status_len(uint64_t contexts, bool extended);
+/*
+ * Takes the length and the contexts of a BLOCK_STATUS from its payload.  0, or
+ * the error to answer, with the reason in *why.
+ */
+uint32_t status_filter(
+    struct task *r, const struct session *s, const char **why);
 /* Answers a BLOCK_STATUS request. */
 int status_answer(struct task *r, const struct session *s, struct err *e);
 /*

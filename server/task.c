@@ -19,13 +19,14 @@ struct command {
 
 static const struct command commands[] = {
     [NBD_CMD_READ] = {true, false, NBD_CMD_FLAG_DF, NBD_EINVAL},
-    [NBD_CMD_WRITE] = {true, true, 0, NBD_ENOSPC},
+    [NBD_CMD_WRITE] = {true, true, NBD_CMD_FLAG_PAYLOAD_LEN, NBD_ENOSPC},
     [NBD_CMD_FLUSH] = {true, false, 0, NBD_EINVAL},
     [NBD_CMD_TRIM] = {true, true, 0, NBD_EINVAL},
     [NBD_CMD_CACHE] = {true, false, 0, NBD_EINVAL},
     [NBD_CMD_WRITE_ZEROES] = {true, true,
 	NBD_CMD_FLAG_NO_HOLE | NBD_CMD_FLAG_FAST_ZERO, NBD_ENOSPC},
-    [NBD_CMD_BLOCK_STATUS] = {true, false, NBD_CMD_FLAG_REQ_ONE, NBD_EINVAL},
+    [NBD_CMD_BLOCK_STATUS] = {true, false,
+	NBD_CMD_FLAG_REQ_ONE | NBD_CMD_FLAG_PAYLOAD_LEN, NBD_EINVAL},
 };
 
 static uint32_t check_read(const struct wire_request *rq, const char **why)
@@ -36,6 +37,7 @@ static uint32_t check_read(const struct wire_request *rq, const char **why)
 	return rq->flags & NBD_CMD_FLAG_DF ? NBD_EOVERFLOW : NBD_EINVAL;
 }
 
+/* With a payload the length is not known yet. */
 static uint32_t check_status(
     const struct session *s, const struct wire_request *rq, const char **why)
 {
@@ -43,7 +45,11 @@ static uint32_t check_status(
 		*why = "block status without a negotiated context";
 		return NBD_EINVAL;
 	}
-	if (!rq->len) {
+	if (rq->payload > STATUS_PAYLOAD_MAX) {
+		*why = "payload is too long for a list of contexts";
+		return NBD_EINVAL;
+	}
+	if (!rq->len && !rq->payload) {
 		*why = "block status of no bytes";
 		return NBD_EINVAL;
 	}
@@ -57,6 +63,13 @@ static uint32_t check_flags(const struct session *s, const struct command *c,
 
 	if (!s->structured)
 		allowed &= ~NBD_CMD_FLAG_DF;
+	if (!s->extended)
+		allowed &= ~NBD_CMD_FLAG_PAYLOAD_LEN;
+	if (rq->extended && rq->type == NBD_CMD_WRITE &&
+	    !(rq->flags & NBD_CMD_FLAG_PAYLOAD_LEN)) {
+		*why = "write without the flag for a payload";
+		return NBD_EINVAL;
+	}
 	if (!(rq->flags & ~allowed))
 		return 0;
 	*why = "flag not allowed for this command";
@@ -96,23 +109,31 @@ uint32_t task_check(
 	return 0;
 }
 
-uint64_t task_payload(const struct wire_request *rq)
-{
-	return rq->type == NBD_CMD_WRITE ? rq->len : 0;
-}
-
 size_t task_data_len(const struct wire_request *rq)
 {
-	bool data = rq->type == NBD_CMD_READ || rq->type == NBD_CMD_WRITE;
-
-	return data ? rq->len : 0;
+	return rq->type == NBD_CMD_READ ? rq->len : rq->payload;
 }
 
 uint64_t task_charge(const struct session *s, const struct wire_request *rq)
 {
 	if (rq->type == NBD_CMD_BLOCK_STATUS)
-		return status_len(s);
+		return status_len(s->contexts, rq->extended);
 	return task_data_len(rq);
+}
+
+void task_arrived(struct task *r, const struct session *s)
+{
+	const char *why;
+	uint32_t error;
+
+	if (r->rq.type != NBD_CMD_BLOCK_STATUS)
+		return;
+	error = status_filter(r, s, &why);
+	r->rq.payload = 0;
+	if (!error)
+		error = task_check(s, &r->rq, &why);
+	if (error)
+		task_fail(r, error, why);
 }
 
 void task_append(struct task_list *l, struct task *r)

@@ -47,16 +47,17 @@ struct task {
 	struct task *next; /* in the list that holds it */
 	struct conn *conn;
 	struct wire_request rq;
-	uint64_t charge; /* bytes of the client's budget */
-	uint32_t error;	 /* NBD_E*, 0 none */
-	char *message;	 /* for a human; NULL none */
+	uint64_t contexts; /* of a block status: bit i, context i is wanted */
+	uint64_t charge;   /* bytes of the client's budget */
+	uint32_t error;	   /* NBD_E*, 0 none */
+	char *message;	   /* for a human; NULL none */
 	struct chunk first;
 	struct chunk *chunk; /* &first, or malloc'd */
 	size_t chunk_n;
 	size_t sent_n;	/* chunks sent */
 	size_t sent;	/* bytes sent of chunk[sent_n] */
 	uint8_t *extra; /* malloc'd descriptors of a block status */
-	uint8_t data[]; /* payload of a write, or what a read gives */
+	uint8_t data[]; /* payload of the request, or what a read gives */
 };
 
 /* A list in order of arrival. */
@@ -70,8 +71,11 @@ void task_append(struct task_list *l, struct task *r);
  */
 uint32_t task_check(
     const struct session *s, const struct wire_request *rq, const char **why);
-/* Bytes of payload that follow the header. */
-uint64_t task_payload(const struct wire_request *rq);
+/*
+ * The payload of a request is there.  Where it says what is asked for, that is
+ * seen only now, and checked: the request may fail.
+ */
+void task_arrived(struct task *r, const struct session *s);
 /* Bytes of r->data that it needs. */
 size_t task_data_len(const struct wire_request *rq);
 /* Bytes of memory, beyond a small constant, until the reply is sent. */

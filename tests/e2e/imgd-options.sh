@@ -45,6 +45,9 @@ check -k /no/such/folder/s -f raw raw.img
 check -k "/${long:0:200}" -f raw raw.img
 check -k "$TMP/s" --pid-file=/no/such/folder/pid -f raw raw.img
 check --image-opts driver=raw,file.filename=nope
+# The reference leaves a socket that it has opened already.
+check -k "$TMP/t" -B nope -f raw raw.img
+check -k "$TMP/t" -B nope disk.qcow2
 [ ! -e s ]
 
 # What the reference does not refuse, or does not have.
@@ -56,7 +59,7 @@ expect_exit 1 "$IMGD" -k "$TMP/raw.img" -f raw raw.img
 expect_err "Failed to bind socket to $TMP/raw.img: File exists"
 expect_exit 1 "$IMGD" -l nope disk.qcow2
 expect_err "Can't find snapshot"
-for option in -s -A '-B x' '-c /dev/nbd0' '-d' -L --aio=native \
+for option in -s '-c /dev/nbd0' '-d' -L --aio=native \
 	--detect-zeroes=on --object=secret --tls-creds=x; do
 	# shellcheck disable=SC2086
 	expect_exit 1 "$IMGD" $option raw.img

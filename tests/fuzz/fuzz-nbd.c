@@ -75,7 +75,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	static struct sched *sched;
 	static int null = -1;
-	struct export export = {.name = "x", .description = "", .size = MiB};
+	struct export export = {
+	    .name = "x", .description = "", .size = MiB, .depth = true};
 	struct exports exports = {.item = &export, .n = 1};
 	struct conn_shared shared = {.exports = &exports};
 	struct input in = {.data = data, .left = len};

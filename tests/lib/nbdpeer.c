@@ -209,26 +209,48 @@ void peer_expect_option(
 	peer_option_reply(fd, opt, type, reply);
 }
 
-void peer_negotiate(int fd, bool structured, bool contexts)
+uint32_t peer_set_context(int fd, const char *name)
+{
+	uint8_t b[4096] = {0};
+	size_t len = strlen(name);
+
+	put_be32(b + 4, 1);
+	put_be32(b + 8, (uint32_t)len);
+	memcpy(b + 12, name, len);
+	peer_option(fd, NBD_OPT_SET_META_CONTEXT, b, 12 + len);
+	assert_int_equal(peer_option_reply(fd, NBD_OPT_SET_META_CONTEXT,
+			     NBD_REP_META_CONTEXT, b),
+	    4 + len);
+	assert_memory_equal(b + 4, name, len);
+	peer_option_reply(fd, NBD_OPT_SET_META_CONTEXT, NBD_REP_ACK, b + 4);
+	return be32(b);
+}
+
+uint16_t peer_go(int fd)
 {
 	static const uint8_t go[6];
-	static const char set[] = "\0\0\0\0\0\0\0\1\0\0\0\17base:allocation";
 	uint8_t b[4096];
+	uint16_t flags;
 
+	peer_option(fd, NBD_OPT_GO, go, sizeof go);
+	assert_int_equal(
+	    peer_option_reply(fd, NBD_OPT_GO, NBD_REP_INFO, b), 12);
+	flags = be16(b + 10);
+	for (int i = 0; i < 2; i++)
+		peer_option_reply(fd, NBD_OPT_GO, NBD_REP_INFO, b);
+	peer_option_reply(fd, NBD_OPT_GO, NBD_REP_ACK, b);
+	return flags;
+}
+
+void peer_negotiate(int fd, bool structured, bool contexts)
+{
 	peer_greet(fd, 3);
 	if (structured)
 		peer_expect_option(
 		    fd, NBD_OPT_STRUCTURED_REPLY, NULL, 0, NBD_REP_ACK);
-	if (contexts) {
-		peer_option(fd, NBD_OPT_SET_META_CONTEXT, set, sizeof set - 1);
-		peer_option_reply(
-		    fd, NBD_OPT_SET_META_CONTEXT, NBD_REP_META_CONTEXT, b);
-		peer_option_reply(fd, NBD_OPT_SET_META_CONTEXT, NBD_REP_ACK, b);
-	}
-	peer_option(fd, NBD_OPT_GO, go, sizeof go);
-	for (int i = 0; i < 3; i++)
-		peer_option_reply(fd, NBD_OPT_GO, NBD_REP_INFO, b);
-	peer_option_reply(fd, NBD_OPT_GO, NBD_REP_ACK, b);
+	if (contexts)
+		peer_set_context(fd, "base:allocation");
+	peer_go(fd);
 }
 
 /* ---- transmission ------------------------------------------------------- */
@@ -283,6 +305,57 @@ void peer_expect_error(int fd, uint64_t cookie, uint32_t error)
 {
 	uint8_t b[6 + 4096];
 	size_t len = peer_expect_chunk(fd, cookie, 1, 0x8001, b, sizeof b);
+
+	assert_true(len > 6);
+	assert_int_equal(be32(b), error);
+	assert_int_equal(be16(b + 4), len - 6);
+}
+
+/* ---- extended headers --------------------------------------------------- */
+
+void peer_ext_request(
+    int fd, const struct peer_request *rq, const void *payload)
+{
+	uint8_t b[32];
+
+	put_be32(b, 0x21e41c71);
+	put_be16(b + 4, rq->flags);
+	put_be16(b + 6, rq->type);
+	put_be64(b + 8, rq->cookie);
+	put_be64(b + 16, rq->off);
+	put_be64(b + 24, rq->len);
+	peer_send(fd, b, sizeof b);
+	if (payload)
+		peer_send(fd, payload, rq->len);
+}
+
+size_t peer_ext_chunk(int fd, const struct peer_request *rq, uint16_t flags,
+    uint16_t type, void *buf, size_t max)
+{
+	uint8_t b[32];
+	uint64_t len;
+
+	peer_recv(fd, b, sizeof b);
+	assert_int_equal(be32(b), 0x6e8a278c);
+	assert_int_equal(be16(b + 4), flags);
+	assert_int_equal(be16(b + 6), type);
+	assert_true(be64(b + 8) == rq->cookie);
+	assert_true(be64(b + 16) == rq->off);
+	len = be64(b + 24);
+	assert_true(len <= max);
+	peer_recv(fd, buf, len);
+	return len;
+}
+
+void peer_ext_done(int fd, const struct peer_request *rq)
+{
+	peer_ext_chunk(fd, rq, 1, 0, NULL, 0);
+}
+
+void peer_ext_error(int fd, const struct peer_request *rq, uint32_t error)
+{
+	uint8_t b[6 + 4096];
+	size_t len = peer_ext_chunk(fd, rq, 1, 0x8001, b, sizeof b);
 
 	assert_true(len > 6);
 	assert_int_equal(be32(b), error);

@@ -65,6 +65,10 @@ size_t peer_option_reply(int fd, uint32_t opt, uint32_t type, void *buf);
 /* The option's only reply. */
 void peer_expect_option(
     int fd, uint32_t opt, const void *data, size_t len, uint32_t type);
+/* Selects this context of the export "", with SET; returns its ID. */
+uint32_t peer_set_context(int fd, const char *name);
+/* GO with the export ""; returns the transmission flags. */
+uint16_t peer_go(int fd);
 /* All of it, up to transmission of the export "". */
 void peer_negotiate(int fd, bool structured, bool contexts);
 
@@ -80,5 +84,20 @@ size_t peer_expect_chunk(int fd, uint64_t cookie, uint16_t flags, uint16_t type,
 void peer_expect_done(int fd, uint64_t cookie);
 /* A reply that is one error chunk. */
 void peer_expect_error(int fd, uint64_t cookie, uint32_t error);
+
+/* ---- the same with extended headers ---- */
+
+struct peer_request {
+	uint16_t type, flags;
+	uint64_t cookie, off, len;
+};
+/* `len` bytes of payload at `payload` follow when it is not NULL. */
+void peer_ext_request(
+    int fd, const struct peer_request *rq, const void *payload);
+/* A chunk of the reply to this request; its type has to be `type`. */
+size_t peer_ext_chunk(int fd, const struct peer_request *rq, uint16_t flags,
+    uint16_t type, void *buf, size_t max);
+void peer_ext_done(int fd, const struct peer_request *rq);
+void peer_ext_error(int fd, const struct peer_request *rq, uint32_t error);
 
 #endif

@@ -51,8 +51,8 @@ static void test_client_flags(void **state)
 
 static void test_unknown_options(void **state)
 {
-	/* PEEK_EXPORT, STARTTLS, EXTENDED_HEADERS and two that are nobody's */
-	static const uint32_t opts[] = {4, 5, 11, 0, 0xffffffff};
+	/* PEEK_EXPORT and some that are nobody's */
+	static const uint32_t opts[] = {4, 12, 0, 0xffffffff};
 	struct fixture f;
 
 	(void)state;
@@ -253,13 +253,21 @@ static void send_query(int fd, uint32_t opt, const char *query)
 	peer_option(fd, opt, b, 12 + len);
 }
 
-static void expect_contexts(int fd, uint32_t opt, unsigned n)
+/* base:allocation is bit 0 of `which`, imgd:map bit 1. */
+static void expect_contexts(int fd, uint32_t opt, unsigned which)
 {
+	static const char *const names[] = {"base:allocation", "imgd:map"};
 	uint8_t b[4096];
 
-	while (n--) {
-		assert_int_equal(peer_option_reply(fd, opt, 4, b), 19);
-		assert_memory_equal(b, "\0\0\0\0base:allocation", 19);
+	for (size_t i = 0; i < ARRAY_N(names); i++) {
+		size_t len = strlen(names[i]);
+
+		if (!(which & 1u << i))
+			continue;
+		assert_int_equal(peer_option_reply(fd, opt, 4, b), 4 + len);
+		assert_memory_equal(b + 4, names[i], len);
+		if (opt == 9)
+			assert_int_equal(be32(b), 0);
 	}
 	peer_option_reply(fd, opt, ACK, b);
 }
@@ -271,13 +279,17 @@ static void test_contexts(void **state)
 		unsigned listed, set;
 	} cases[] = {
 	    {"base:allocation", 1, 1},
+	    {"imgd:map", 2, 2},
 	    {"base:", 1, 0}, /* a wildcard, for lists only */
+	    {"imgd:", 2, 0},
 	    {"base", 0, 0},
 	    {"", 0, 0},
 	    {":", 0, 0},
 	    {"base:allocatio", 0, 0},
 	    {"base:allocations", 0, 0},
 	    {"qemu:", 0, 0},
+	    {"qemu:allocation-depth", 0, 0}, /* exists, but not here */
+	    {"qemu:dirty-bitmap:", 0, 0},
 	    {"x-other:thing", 0, 0},
 	};
 	struct fixture f;
@@ -297,7 +309,7 @@ static void test_contexts(void **state)
 		expect_contexts(f.fd, 10, cases[i].set);
 	}
 	peer_option(f.fd, 9, "\0\0\0\0\0\0\0\0", 8);
-	expect_contexts(f.fd, 9, 1);
+	expect_contexts(f.fd, 9, 3);
 	peer_option(f.fd, 10, "\0\0\0\0\0\0\0\0", 8);
 	expect_contexts(f.fd, 10, 0);
 	end(&f);

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Opening what is served: see exports.h. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "exports.h"
+
+#define BITMAP_PREFIX	"qemu:dirty-bitmap:"
+#define BITMAP_NAME_MAX 1023u
+
+/* ---- the image --------------------------------------------------------- */
+
+static void warn_probed_raw(const char *file)
+{
+	fprintf(stderr,
+	    "WARNING: Image format was not specified for '%s' and probing "
+	    "guessed raw.\n"
+	    "         Automatically detecting the format is dangerous for raw "
+	    "images, write operations on block 0 will be restricted.\n"
+	    "         Specify the 'raw' format explicitly to remove the "
+	    "restrictions.\n",
+	    file);
+}
+
+static struct image *open_options(const struct export_spec *spec, struct err *e)
+{
+	CLEANUP(options) struct options *o = options_new(e);
+
+	if (!o || options_parse(o, spec->file, "driver", e))
+		return NULL;
+	return img_open_options(o, &spec->open, e);
+}
+
+/* qemu-nbd does not say twice what it could not open. */
+static void say_once(const char *file, struct err *e)
+{
+	static const char said[] = "Could not open '";
+	size_t n = sizeof said - 1, len = strlen(file);
+	char *rest;
+
+	if (strncmp(e->msg, said, n) || strncmp(e->msg + n, file, len) ||
+	    strncmp(e->msg + n + len, "': ", 3))
+		return;
+	rest = e->msg + n + len + 3;
+	memmove(e->msg, rest, strlen(rest) + 1);
+}
+
+static struct image *open_image(const struct export_spec *spec, struct err *e)
+{
+	struct image *img = spec->image_opts
+				? open_options(spec, e)
+				: img_open(spec->file, &spec->open, e);
+
+	if (!img) {
+		say_once(spec->file, e);
+		err_prefix(e, "Failed to blk_new_open '%s': ", spec->file);
+		return NULL;
+	}
+	if (img_probed_raw(img) && img_writable(img))
+		warn_probed_raw(spec->file);
+	return img;
+}
+
+static int set_range(
+    struct export *x, const struct export_spec *spec, struct err *e)
+{
+	uint64_t size = img_size(x->img);
+
+	if (spec->offset > size)
+		return err_usage(e,
+		    "Offset (%llu) cannot be greater than size of the "
+		    "containing file (%llu)",
+		    (unsigned long long)spec->offset, (unsigned long long)size);
+	x->start = spec->offset;
+	x->size = size - spec->offset;
+	return 0;
+}
+
+/* ---- bitmaps ----------------------------------------------------------- */
+
+/* 1 it has this bitmap, and it is fit to be seen; 0 it has none; -1 */
+static int has_bitmap(struct image *img, const char *name, struct err *e)
+{
+	struct img_bitmap *list;
+	int rc = 0;
+	size_t n;
+
+	if (img_bitmaps(img, &list, &n, e))
+		return -1;
+	for (size_t i = 0; i < n && !rc; i++) {
+		if (strcmp(list[i].name, name))
+			continue;
+		rc = 1;
+		if (list[i].inconsistent)
+			rc = err_usage(e,
+			    "Bitmap '%s' is inconsistent and cannot be used",
+			    name);
+	}
+	img_bitmaps_free(list, n);
+	return rc;
+}
+
+/* The topmost layer that has it. */
+static struct image *find_bitmap(
+    struct image *img, const char *name, struct err *e)
+{
+	for (; img; img = img_backing(img)) {
+		int rc = has_bitmap(img, name, e);
+
+		if (rc)
+			return rc < 0 ? NULL : img;
+	}
+	err_usage(e, "Bitmap '%s' is not found", name);
+	return NULL;
+}
+
+static int add_bitmap(struct export *x, const char *name, struct err *e)
+{
+	struct export_bitmap *b = &x->bitmap[x->bitmap_n];
+	char *context;
+
+	for (unsigned i = 0; i < x->bitmap_n; i++)
+		if (!strcmp(x->bitmap[i].name, name))
+			return err_usage(e, "Bitmap '%s' is given twice", name);
+	b->img = find_bitmap(x->img, name, e);
+	if (!b->img)
+		return -1;
+	if (strlen(name) > BITMAP_NAME_MAX)
+		return err_usage(e, "Bitmap name '%s' is too long", name);
+	if (asprintf(&context, BITMAP_PREFIX "%s", name) < 0)
+		return err_nomem(e);
+	b->name = name;
+	b->context = context;
+	x->bitmap_n++;
+	return 0;
+}
+
+static int add_bitmaps(
+    struct export *x, const struct export_spec *spec, struct err *e)
+{
+	if (spec->bitmap_n > EXPORT_BITMAPS_MAX)
+		return err_usage(e, "%u bitmaps for one export: at most %u",
+		    spec->bitmap_n, EXPORT_BITMAPS_MAX);
+	x->bitmap = calloc(spec->bitmap_n + 1, sizeof *x->bitmap);
+	if (!x->bitmap)
+		return err_nomem(e);
+	for (unsigned i = 0; i < spec->bitmap_n; i++)
+		if (add_bitmap(x, spec->bitmap[i], e))
+			return -1;
+	return 0;
+}
+
+/* ---- exports ----------------------------------------------------------- */
+
+static int export_open(struct export *x, const struct export_spec *spec,
+    bool multi_conn, struct err *e)
+{
+	*x = (struct export){
+	    .name = spec->name,
+	    .description = spec->description,
+	    .multi_conn = multi_conn,
+	    .depth = spec->depth,
+	    .img = open_image(spec, e),
+	};
+	if (!x->img)
+		return -1;
+	return set_range(x, spec, e) || add_bitmaps(x, spec, e) ? -1 : 0;
+}
+
+static int export_close(struct export *x, struct err *e)
+{
+	for (unsigned i = 0; i < x->bitmap_n; i++)
+		free((char *)x->bitmap[i].context);
+	free(x->bitmap);
+	return x->img ? img_close(x->img, e) : 0;
+}
+
+int exports_add(struct exports *x, const struct export_spec *spec,
+    bool multi_conn, struct err *e)
+{
+	struct export *item = reallocarray(x->item, x->n + 1, sizeof *item);
+
+	if (!item)
+		return err_nomem(e);
+	x->item = item;
+	return export_open(&x->item[x->n++], spec, multi_conn, e);
+}
+
+int exports_close(struct exports *x, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < x->n; i++)
+		rc |= export_close(&x->item[i], e);
+	free(x->item);
+	*x = (struct exports){0};
+	return rc;
+}

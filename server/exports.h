@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Opening what is served.  The main thread's, before there are clients and
+ * after they have left.
+ */
+#ifndef IMGD_EXPORTS_H
+#define IMGD_EXPORTS_H
+
+#include "image.h"
+
+#include "export.h"
+
+/* What the user said about an export.  Strings are kept. */
+struct export_spec {
+	const char *name, *description; /* "" when not given */
+	const char *file; /* a name, or with image_opts an option list */
+	bool image_opts;
+	struct img_open open;
+	uint64_t offset;     /* guest bytes of the image left out */
+	bool depth;	     /* offer qemu:allocation-depth */
+	const char **bitmap; /* names of bitmaps to offer */
+	unsigned bitmap_n;
+};
+
+/* Adds an export.  `multi_conn`: its clients may use several connections. */
+int exports_add(struct exports *x, const struct export_spec *spec,
+    bool multi_conn, struct err *e);
+/* Flushes and closes all, also after an error. */
+int exports_close(struct exports *x, struct err *e);
+
+#endif
