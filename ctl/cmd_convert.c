@@ -92,6 +92,18 @@ static int read_numbers(
 		       : 0;
 }
 
+/* Not where space is wanted that is the target's own, or zeroes are to be
+ * found; what exists keeps its space. */
+static bool may_share(const struct convert *x)
+{
+	const char *prealloc = options_get(x->options, "preallocation");
+
+	return !x->a->existing && !x->a->sparse && !x->a->compress &&
+	       !x->a->salvage &&
+	       (!prealloc || !strcmp(prealloc, "off") ||
+		   !strcmp(prealloc, "metadata"));
+}
+
 static unsigned copy_flags(const struct convert_args *a)
 {
 	return (a->compress ? IMG_COPY_PACK : 0) |
@@ -190,6 +202,8 @@ static int convert(struct convert *x)
 	if (check_sources(x, &e) || choose_format(x, &e) ||
 	    check_target(x, &e) || read_level(x, &e))
 		return msg_err(&e);
+	if (may_share(x))
+		x->copy.flags |= IMG_COPY_SHARE;
 	x->copy.src = calloc(operands_n, sizeof(struct image *));
 	if (!x->copy.src)
 		return msg_error("out of memory");

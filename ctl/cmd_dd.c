@@ -95,6 +95,7 @@ static int copy(const struct operands *x, struct image *in,
 	snprintf(size_text, sizeof size_text, "%" PRIu64, len);
 	if (options_set(o, "size", size_text, e))
 		return -1;
+	n.copy.flags = IMG_COPY_SHARE;
 	n.copy.src_off = skip;
 	n.copy.len = len;
 	return newimage_make(&n, e);

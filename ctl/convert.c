@@ -17,6 +17,7 @@
 #include "source.h"
 
 #define PROGRESS_STEP 1 /* percent */
+#define SECTOR_LEN    512
 
 /* ---- sources ------------------------------------------------------------- */
 
@@ -40,13 +41,18 @@ static void close_sources(struct convert *x)
 		img_drop(x->copy.src[i]);
 }
 
+/* The second input and those after it begin with a sector. */
 static int sum_sizes(const struct convert *x, uint64_t *sum, struct err *e)
 {
 	*sum = 0;
-	for (size_t i = 0; i < x->copy.src_n; i++)
-		if (__builtin_add_overflow(*sum, img_size(x->copy.src[i]), sum))
+	for (size_t i = 0; i < x->copy.src_n; i++) {
+		uint64_t gap = -*sum & (SECTOR_LEN - 1);
+
+		if (__builtin_add_overflow(*sum, gap, sum) ||
+		    __builtin_add_overflow(*sum, img_size(x->copy.src[i]), sum))
 			return err_usage(
 			    e, "The inputs together are too large");
+	}
 	return 0;
 }
 

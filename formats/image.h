@@ -377,6 +377,11 @@ struct img_progress {
 #define IMG_COPY_UNORDERED   0x4u  /* target space in any order (-W)         */
 #define IMG_COPY_OFFLOAD     0x8u  /* -C: only in-kernel copies may be tried */
 #define IMG_COPY_SALVAGE     0x10u /* unreadable sectors become zeroes      */
+/*
+ * Share blocks where the file systems can: then data is not read, so zeroes in
+ * it are not left out.  Not with PACK, SALVAGE, or sparse_len 0.
+ */
+#define IMG_COPY_SHARE 0x20u
 
 struct img_copy {
 	struct image **src; /* inputs, one after the other                  */

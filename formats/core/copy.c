@@ -194,7 +194,8 @@ static int prepare(struct copy *c, struct copy_chunk *k,
     const struct copy_run *run, struct err *e)
 {
 	copy_chunk_begin(k, run);
-	if (atomic_load(&c->offload) && copy_chunk_whole(k))
+	if (copy_chunk_whole(k) &&
+	    (copy_share_wanted(k) || atomic_load(&c->offload)))
 		return 0;
 	if (copy_load(k, e))
 		return -1;

@@ -40,6 +40,7 @@ struct copy_plan {
 	uint32_t chunk; /* DATA runs do not cross multiples of it       */
 	unsigned shared_depth; /* layers from here on down stay unallocated */
 	bool target_zero;      /* the target reads as zeroes             */
+	bool share;	       /* blocks of some source can be shared    */
 	size_t src_ix;
 	uint64_t src_off;    /* in that source                          */
 	struct img_extent x; /* of that source; len 0: not known        */
@@ -65,7 +66,10 @@ struct copy_piece {
 /* What one worker has in its hands; nobody else touches it. */
 struct copy_chunk {
 	const struct img_copy *job;
-	bool target_zero;    /* zeroes need not be written              */
+	bool target_zero; /* zeroes need not be written              */
+	bool share;	  /* blocks, where that can be done          */
+	struct hostfile *share_src; /* asked last, and the answer       */
+	uint32_t share_unit;
 	struct copy_run run; /* kind DATA                               */
 	uint64_t guest;	     /* where it goes                           */
 	uint8_t *buf;	     /* the guest bytes, COPY_CHUNK             */
@@ -96,16 +100,20 @@ int copy_pack(struct copy_chunk *c, struct err *e);
  * The steps of writing, inside write_enter() and write_leave(): copy_reserve()
  * in the order of the chunks, since it decides where things go; then
  * copy_store() in any order.  What fails gives up all its reservations.  A
- * chunk that is not loaded is copied in the kernel, and loaded where that
- * cannot be done; it has to be made of whole units.
+ * chunk that is not loaded is shared or copied in the kernel, and loaded where
+ * that cannot be done; it has to be made of whole units.
  */
 int copy_reserve(struct copy_chunk *c, struct err *e);
 int copy_store(struct copy_chunk *c, struct err *e);
 /* Make a part of the target read as zeroes, if it does not yet. */
 int copy_zero(struct image *dst, uint64_t len, uint64_t guest, struct err *e);
 
-/* Copy a piece inside the kernel: 1 done, 0 it cannot be done, -1 failed. */
+/* Can a file of a source and that of the target share blocks? */
+bool copy_share_possible(const struct img_copy *job);
+/* Can the whole chunk be shared, as far as the mapping of the source tells? */
+bool copy_share_wanted(struct copy_chunk *c);
+/* A piece without copy_load(): 1 done, 0 it cannot be done, -1 failed. */
 int copy_in_kernel(
-    const struct copy_chunk *c, const struct copy_piece *piece, struct err *e);
+    struct copy_chunk *c, const struct copy_piece *piece, struct err *e);
 
 #endif

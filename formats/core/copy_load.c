@@ -12,7 +12,8 @@ int copy_chunk_init(
 {
 	const struct img_copy *job = plan->job;
 
-	*c = (struct copy_chunk){.job = job, .target_zero = plan->target_zero};
+	*c = (struct copy_chunk){
+	    .job = job, .target_zero = plan->target_zero, .share = plan->share};
 	c->buf = malloc(COPY_CHUNK);
 	c->part = calloc(COPY_CHUNK / SECTOR_LEN, sizeof *c->part);
 	if (!c->buf || !c->part)

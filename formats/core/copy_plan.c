@@ -52,11 +52,19 @@ static int find_zero(struct copy_plan *p, struct err *e)
 	return 0;
 }
 
+/* What a source takes in the job: the next one begins with a sector. */
+static uint64_t src_len(const struct img_copy *job, size_t ix)
+{
+	uint64_t size = img_size(job->src[ix]);
+
+	return ix + 1 < job->src_n ? round_up(size, SECTOR_LEN) : size;
+}
+
 static int add_sizes(const struct img_copy *job, uint64_t *sum, struct err *e)
 {
 	*sum = 0;
 	for (size_t i = 0; i < job->src_n; i++)
-		if (!add_ok(*sum, img_size(job->src[i]), sum))
+		if (!add_ok(*sum, src_len(job, i), sum))
 			return err_usage(
 			    e, "the inputs together are larger than 2^64");
 	return 0;
@@ -85,21 +93,31 @@ int copy_plan_init(
 	p->grain = job->dst->unit > 1 ? job->dst->unit : RAW_GRAIN;
 	p->chunk = job->flags & IMG_COPY_PACK ? job->dst->unit : COPY_CHUNK;
 	p->shared_depth = find_shared(job);
+	p->share = copy_share_possible(job);
 	return find_zero(p, e);
 }
 
 /* ---- the status of the source at the current position ------------------ */
 
+/* Between the end of a source and the next sector. */
+static bool in_gap(const struct copy_plan *p)
+{
+	return p->src_off >= img_size(p->job->src[p->src_ix]);
+}
+
+/* To the end of the source, or of the gap behind it. */
 static uint64_t src_left(const struct copy_plan *p)
 {
-	return min_u64(
-	    img_size(p->job->src[p->src_ix]) - p->src_off, p->total - p->pos);
+	uint64_t end = in_gap(p) ? src_len(p->job, p->src_ix)
+				 : img_size(p->job->src[p->src_ix]);
+
+	return min_u64(end - p->src_off, p->total - p->pos);
 }
 
 static void next_src(struct copy_plan *p)
 {
-	while (p->src_off >= img_size(p->job->src[p->src_ix])) {
-		p->src_off -= img_size(p->job->src[p->src_ix]);
+	while (p->src_off >= src_len(p->job, p->src_ix)) {
+		p->src_off -= src_len(p->job, p->src_ix);
 		p->src_ix++;
 	}
 }
@@ -110,7 +128,7 @@ static enum copy_kind kind_of(const struct copy_plan *p)
 
 	if (x->depth >= p->shared_depth)
 		return COPY_SKIP;
-	if (!x->zero || !p->job->sparse_len)
+	if (!x->zero || (!p->job->sparse_len && !in_gap(p)))
 		return COPY_DATA;
 	return p->target_zero ? COPY_SKIP : COPY_ZERO;
 }
@@ -140,6 +158,10 @@ static int look(struct copy_plan *p, struct err *e)
 	if (p->x.len)
 		return 0;
 	next_src(p);
+	if (in_gap(p)) {
+		p->x = (struct img_extent){.len = src_left(p), .zero = true};
+		return 0;
+	}
 	if (!img_map(p->job->src[p->src_ix], p->src_off,
 		min_u64(src_left(p), MAP_LEN), &p->x, e))
 		return 0;
@@ -162,11 +184,12 @@ static void move_on(struct copy_plan *p, struct copy_run *run, uint64_t n)
 	p->x.len -= n;
 }
 
-/* Data up to `limit` bytes of the run, with holes that are too short. */
+/* Data up to `limit` bytes of the run, with holes that are too short to be
+ * worth a read of their own; sharing reads nothing. */
 static int extend_data(
     struct copy_plan *p, struct copy_run *run, uint64_t limit, struct err *e)
 {
-	uint64_t absorb = p->job->backing ? 0 : ABSORB_LEN;
+	uint64_t absorb = p->job->backing || p->share ? 0 : ABSORB_LEN;
 
 	while (run->len < limit) {
 		uint64_t n;

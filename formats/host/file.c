@@ -135,9 +135,9 @@ static int file_close(struct hostfile *f, struct err *e)
 	.readv = file_readv, .writev = file_writev, .sync = file_sync,         \
 	.truncate = file_truncate, .map = file_map, .punch = file_punch,       \
 	.zero = file_zero, .allocate = file_allocate,                          \
-	.copy_from = file_copy_from, .lock = lock_set,                         \
-	.willneed = file_willneed, .disk_len = file_disk_len,                  \
-	.close = file_close
+	.copy_from = file_copy_from, .clone_unit = file_clone_unit,            \
+	.clone = file_clone, .lock = lock_set, .willneed = file_willneed,      \
+	.disk_len = file_disk_len, .close = file_close
 
 static const struct host_ops file_ops = {.name = "file", FILE_OPS};
 static const struct host_ops device_ops = {.name = "host_device", FILE_OPS};

@@ -50,6 +50,9 @@ int file_allocate(
     struct hostfile *f, uint64_t off, uint64_t len, struct err *e);
 int64_t file_copy_from(struct hostfile *dst, uint64_t dst_off,
     struct hostfile *src, uint64_t src_off, uint64_t len, struct err *e);
+uint32_t file_clone_unit(struct hostfile *dst, struct hostfile *src);
+int file_clone(struct hostfile *dst, uint64_t dst_off, struct hostfile *src,
+    uint64_t src_off, uint64_t len, struct err *e);
 
 /* lock.c */
 int lock_set(struct hostfile *f, unsigned perm, unsigned shared, struct err *e);

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "../core/units.h"
-#include "hostfile.h"
+#include "change.h"
 #include "iov.h"
 
 #define ZERO_BUF_LEN 65536u
@@ -84,8 +84,7 @@ static int check_writable(struct hostfile *f, const char *verb, struct err *e)
 	    verb);
 }
 
-/* May [off, off + len) be written?  A device ends where it ends. */
-static int check_write(struct hostfile *f, const char *verb, uint64_t off,
+int change_check(struct hostfile *f, const char *verb, uint64_t off,
     uint64_t len, struct err *e)
 {
 	uint64_t end;
@@ -108,8 +107,7 @@ static int list_len(struct hostfile *f, const struct iovec *iov, int n,
 	    (long long)INT64_MAX);
 }
 
-/* Before a write up to `end`; the result goes to grow_end(). */
-static bool grow_begin(struct hostfile *f, uint64_t end) NO_TSA
+bool change_grows(struct hostfile *f, uint64_t end) NO_TSA
 {
 	bool grows = end > host_size(f);
 
@@ -126,13 +124,7 @@ static void raise_size(struct hostfile *f, uint64_t end)
 		;
 }
 
-/*
- * After a write up to `end`: rc is 1 done, 0 nothing was tried, -1 failed.
- * What a failed write added is cut off, so that a later write past it leaves
- * zeroes between.
- */
-static void grow_end(
-    struct hostfile *f, bool grows, int rc, uint64_t end) NO_TSA
+void change_grown(struct hostfile *f, bool grows, int rc, uint64_t end) NO_TSA
 {
 	struct err ignored = ERR_INIT;
 
@@ -148,8 +140,7 @@ static void grow_end(
 	rwlock_excl_end(&f->size_lock);
 }
 
-/* After a change: HOST_DSYNC makes it durable. */
-static int changed(struct hostfile *f, struct err *e)
+int change_done(struct hostfile *f, struct err *e)
 {
 	return f->flags & HOST_DSYNC ? host_sync(f, e) : 0;
 }
@@ -233,10 +224,10 @@ int64_t host_disk_len(struct hostfile *f)
 static int write_list(struct hostfile *f, const struct iovec *iov, int n,
     uint64_t off, uint64_t len, struct err *e)
 {
-	bool grows = grow_begin(f, off + len);
+	bool grows = change_grows(f, off + len);
 	int rc = f->ops->writev(f, iov, n, off, e);
 
-	grow_end(f, grows, rc ? -1 : 1, off + len);
+	change_grown(f, grows, rc ? -1 : 1, off + len);
 	return rc;
 }
 
@@ -246,11 +237,11 @@ int host_pwritev(struct hostfile *f, const struct iovec *iov, int n,
 	uint64_t len;
 
 	if (list_len(f, iov, n, &len, e) ||
-	    check_write(f, "write", off, len, e))
+	    change_check(f, "write", off, len, e))
 		return -1;
 	if (!len)
 		return 0;
-	return write_list(f, iov, n, off, len, e) ? -1 : changed(f, e);
+	return write_list(f, iov, n, off, len, e) ? -1 : change_done(f, e);
 }
 
 int host_pwrite(struct hostfile *f, const void *buf, size_t len, uint64_t off,
@@ -304,7 +295,7 @@ int host_truncate(struct hostfile *f, uint64_t size, struct err *e)
 	rwlock_excl(&f->size_lock);
 	rc = set_size(f, size, e);
 	rwlock_excl_end(&f->size_lock);
-	return rc ? -1 : changed(f, e);
+	return rc ? -1 : change_done(f, e);
 }
 
 static int grow(struct hostfile *f, uint64_t size, struct err *e)
@@ -326,7 +317,7 @@ int host_grow(struct hostfile *f, uint64_t size, struct err *e)
 {
 	if (check_writable(f, "resize", e) || grow(f, size, e))
 		return -1;
-	return changed(f, e);
+	return change_done(f, e);
 }
 
 /* ---- space ------------------------------------------------------------- */
@@ -347,7 +338,7 @@ int host_punch(struct hostfile *f, uint64_t off, uint64_t len, struct err *e)
 	if (off >= size || !len)
 		return 1;
 	rc = punch(f, off, min_u64(len, size - off), e);
-	return rc > 0 && changed(f, e) ? -1 : rc;
+	return rc > 0 && change_done(f, e) ? -1 : rc;
 }
 
 static int write_zeroes(
@@ -380,9 +371,9 @@ static int zero_keep(
 
 	if (!f->ops->zero)
 		return 0;
-	grows = grow_begin(f, off + len);
+	grows = change_grows(f, off + len);
 	rc = f->ops->zero(f, off, len, e);
-	grow_end(f, grows, rc, off + len);
+	change_grown(f, grows, rc, off + len);
 	return rc;
 }
 
@@ -406,7 +397,7 @@ int host_zero(struct hostfile *f, uint64_t off, uint64_t len, unsigned flags,
 {
 	uint64_t size = host_size(f), inside = len;
 
-	if (check_write(f, "zero", off, len, e))
+	if (change_check(f, "zero", off, len, e))
 		return -1;
 	/* Space that may be given back need not be taken past the end. */
 	if (flags & HOST_ZERO_PUNCH)
@@ -415,7 +406,7 @@ int host_zero(struct hostfile *f, uint64_t off, uint64_t len, unsigned flags,
 		return -1;
 	if (inside < len && grow(f, off + len, e))
 		return -1;
-	return len ? changed(f, e) : 0;
+	return len ? change_done(f, e) : 0;
 }
 
 int host_allocate(struct hostfile *f, uint64_t off, uint64_t len, struct err *e)
@@ -423,36 +414,18 @@ int host_allocate(struct hostfile *f, uint64_t off, uint64_t len, struct err *e)
 	bool grows;
 	int rc = 0;
 
-	if (check_write(f, "allocate", off, len, e))
+	if (change_check(f, "allocate", off, len, e))
 		return -1;
 	if (!len)
 		return 0;
 	if (f->ops->allocate) {
-		grows = grow_begin(f, off + len);
+		grows = change_grows(f, off + len);
 		rc = f->ops->allocate(f, off, len, e);
-		grow_end(f, grows, rc, off + len);
+		change_grown(f, grows, rc, off + len);
 	}
 	if (!rc)
 		return host_fail(f, ENOTSUP, "allocate", len, off, e);
-	return rc < 0 ? -1 : changed(f, e);
-}
-
-int64_t host_copy(struct hostfile *dst, uint64_t dst_off, struct hostfile *src,
-    uint64_t src_off, uint64_t len, struct err *e)
-{
-	uint64_t src_size = host_size(src);
-	int64_t got;
-	bool grows;
-
-	len = src_off < src_size ? min_u64(len, src_size - src_off) : 0;
-	if (check_write(dst, "copy", dst_off, len, e))
-		return -1;
-	if (!len || !dst->ops->copy_from)
-		return 0;
-	grows = grow_begin(dst, dst_off + len);
-	got = dst->ops->copy_from(dst, dst_off, src, src_off, len, e);
-	grow_end(dst, grows, got < 0 ? -1 : got > 0, dst_off + (uint64_t)got);
-	return got > 0 && changed(dst, e) ? -1 : got;
+	return rc < 0 ? -1 : change_done(f, e);
 }
 
 int host_lock(struct hostfile *f, unsigned perm, unsigned shared, struct err *e)

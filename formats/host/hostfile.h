@@ -89,6 +89,10 @@ struct host_ops {
 	/* Bytes copied inside the kernel, 0 when it cannot, -1 failed. */
 	int64_t (*copy_from)(struct hostfile *dst, uint64_t dst_off,
 	    struct hostfile *src, uint64_t src_off, uint64_t len, struct err *);
+	/* host_clone_unit(), host_clone() */
+	uint32_t (*clone_unit)(struct hostfile *dst, struct hostfile *src);
+	int (*clone)(struct hostfile *dst, uint64_t dst_off,
+	    struct hostfile *src, uint64_t src_off, uint64_t len, struct err *);
 	int (*lock)(
 	    struct hostfile *, unsigned perm, unsigned shared, struct err *);
 	/* Hint: these bytes will be read soon. */
@@ -182,11 +186,20 @@ int host_zero(struct hostfile *f, uint64_t off, uint64_t len, unsigned flags,
 int host_allocate(
     struct hostfile *f, uint64_t off, uint64_t len, struct err *e);
 /*
- * Copy inside the kernel, perhaps by sharing blocks.  Returns the bytes done
- * from the start (may be fewer than len), 0 when it cannot be done here (use
- * read and write), -1 on failure.
+ * Copy inside the kernel, which moves the data on most file systems.  Returns
+ * the bytes done from the start (may be fewer than len), 0 when it cannot be
+ * done here (use read and write), -1 on failure.
  */
 int64_t host_copy(struct hostfile *dst, uint64_t dst_off, struct hostfile *src,
+    uint64_t src_off, uint64_t len, struct err *e);
+/*
+ * Can blocks of src become blocks of dst too, which moves no data and takes no
+ * space?  What offsets and lengths are multiples of then, bytes; 0: no.
+ */
+uint32_t host_clone_unit(struct hostfile *dst, struct hostfile *src);
+/* 1 all of it shares its blocks now; 0 it cannot be done, and nothing changed;
+ * -1 failed.  What lies past the end of src cannot. */
+int host_clone(struct hostfile *dst, uint64_t dst_off, struct hostfile *src,
     uint64_t src_off, uint64_t len, struct err *e);
 /*
  * Hold `perm` and let others hold only `shared`; replaces what was held.  A

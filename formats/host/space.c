@@ -6,10 +6,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "../core/units.h"
 #include "file.h"
+
+#define CLONE_UNIT_MAX (1l << 20)
 
 /*
  * Two questions, and the file may change between them: an answer that makes
@@ -80,6 +85,23 @@ int file_allocate(struct hostfile *f, uint64_t off, uint64_t len, struct err *e)
 	    f, 0, "allocate", off, len, &posix_file(f)->no_allocate, e);
 }
 
+/* The bytes cannot go from file to file; they can through memory. */
+static bool refused(int errnum)
+{
+	switch (errnum) {
+	case EXDEV:
+	case EOPNOTSUPP:
+	case ENOSYS:
+	case ENOTTY:
+	case EINVAL:
+	case EBADF:
+	case EPERM:
+	case ETXTBSY:
+		return true;
+	}
+	return false;
+}
+
 int64_t file_copy_from(struct hostfile *dst, uint64_t dst_off,
     struct hostfile *src, uint64_t src_off, uint64_t len, struct err *e)
 {
@@ -97,17 +119,56 @@ int64_t file_copy_from(struct hostfile *dst, uint64_t dst_off,
 	if (got < 0)
 		rc = errno;
 	direct_unlock(dst, &r);
-	switch (rc) {
-	case 0:
+	if (!rc)
 		return got;
-	case EXDEV:
-	case EOPNOTSUPP:
-	case ENOSYS:
-	case EINVAL:
-	case EBADF:
-	case EPERM:
-	case ETXTBSY:
+	return refused(rc) ? 0 : host_fail(dst, rc, "copy", len, dst_off, e);
+}
+
+/* An errno, or 0.  A length of 0 stands for all up to the end. */
+static int clone_range(struct hostfile *dst, uint64_t dst_off,
+    struct hostfile *src, uint64_t src_off, uint64_t len)
+{
+	const struct file_clone_range arg = {.src_fd = src->fd,
+	    .src_offset = src_off,
+	    .src_length = len,
+	    .dest_offset = dst_off};
+	int rc;
+
+	do
+		rc = ioctl(dst->fd, FICLONERANGE, &arg) ? errno : 0;
+	while (rc == EINTR);
+	return rc;
+}
+
+/*
+ * To clone what follows the end of src, which is nothing, tells whether these
+ * two files can.  The offset in dst is one that nothing can be cloned to, in
+ * case that src grows meanwhile.
+ */
+uint32_t file_clone_unit(struct hostfile *dst, struct hostfile *src)
+{
+	struct statfs fs;
+
+	if (src->ops != dst->ops || dst->fixed_size || fstatfs(dst->fd, &fs) ||
+	    clone_range(dst, 1, src, host_size(src), 0))
 		return 0;
-	}
-	return host_fail(dst, rc, "copy", len, dst_off, e);
+	return is_pow2((uint64_t)fs.f_bsize) && fs.f_bsize <= CLONE_UNIT_MAX
+		   ? (uint32_t)fs.f_bsize
+		   : 0;
+}
+
+int file_clone(struct hostfile *dst, uint64_t dst_off, struct hostfile *src,
+    uint64_t src_off, uint64_t len, struct err *e)
+{
+	struct range r;
+	int rc;
+
+	if (src->ops != dst->ops)
+		return 0;
+	direct_lock(dst, &r, dst_off, len);
+	rc = clone_range(dst, dst_off, src, src_off, len);
+	direct_unlock(dst, &r);
+	if (!rc)
+		return 1;
+	return refused(rc) ? 0 : host_fail(dst, rc, "clone", len, dst_off, e);
 }

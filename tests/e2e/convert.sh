@@ -73,6 +73,14 @@ same ours/df.raw ours/top.raw
 # Several inputs.
 convert top.raw empty.raw random.raw -O qcow2 to.qcow2
 convert -f raw top.raw random.raw to.raw
+both truncate -s -7 random.raw
+both truncate -s 100001 empty.raw
+for o in '' '-S 0' -c -W '-O raw' '-O raw -S 0'; do
+	# shellcheck disable=SC2086
+	convert -O qcow2 $o random.raw empty.raw random.raw to
+done
+both truncate -s +7 random.raw
+both truncate -s 1M empty.raw
 
 # How it is done.
 for o in '-m 1' '-m 16' -W '-W -c' '-S 0' '-S 64k' '-S 16M' '-S 512' -C \
