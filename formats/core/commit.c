@@ -115,7 +115,7 @@ static int give_back(struct image *img, struct err *e)
 		if (r.punch) {
 			struct err ignored = ERR_INIT;
 
-			host_punch(img->file, r.host, r.len, &ignored);
+			host_discard(img->file, r.host, r.len, &ignored);
 		}
 		packed_forget(img->packed, r.host, r.len);
 		rwlock_excl(&img->meta);

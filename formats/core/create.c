@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "../host/nbd_name.h"
 #include "open.h"
 #include "registry.h"
 #include "request.h"
@@ -40,8 +41,11 @@ static bool same_file(const char *a, const char *b)
 static int check_not_below(
     const char *name, const struct image *backing, struct err *e)
 {
-	const char *path = open_plain_path(name, e);
+	const char *path;
 
+	if (nbd_is_name(name))
+		return 0;
+	path = open_plain_path(name, e);
 	if (!path)
 		return -1;
 	if (same_file(path, backing->file->name))
@@ -205,7 +209,7 @@ int img_create_prepare(const char *name, const char *format, struct options *o,
 	struct create_args a = {.name = name, .o = o};
 	char size[24];
 
-	if (!drv || !open_plain_path(name, e) ||
+	if (!drv || open_storage_check(name, e) ||
 	    prepare_common(drv, &a, flags & IMG_CREATE_UNCHECKED, e))
 		return -1;
 	if (options_has(o, "size"))
@@ -214,17 +218,31 @@ int img_create_prepare(const char *name, const char *format, struct options *o,
 	return options_set(o, "size", size, e);
 }
 
+/* Exports of an NBD server are only used, never made. */
+static struct hostfile *open_to_create(const char *name, struct err *e)
+{
+	struct hostfile *f = open_storage(name, HOST_RDWR | HOST_CREATE, e);
+
+	if (!f && nbd_is_name(name))
+		err_prefix(e,
+		    "Protocol driver 'nbd' does not support creating new "
+		    "images, so an existing image must be selected as the "
+		    "target; however, opening the given target as an existing "
+		    "image failed: ");
+	return f;
+}
+
 int img_create(const char *name, const char *format, struct options *o,
     unsigned flags, struct err *e)
 {
 	const struct driver *drv = find_creator(format, e);
 	struct create_args a = {.name = name, .o = o};
-	const char *path = drv ? open_plain_path(name, e) : NULL;
 	int rc;
 
-	if (!path || prepare(drv, &a, flags & IMG_CREATE_UNCHECKED, e))
+	if (!drv || open_storage_check(name, e) ||
+	    prepare(drv, &a, flags & IMG_CREATE_UNCHECKED, e))
 		return -1;
-	a.file = host_open_file(path, HOST_RDWR | HOST_CREATE, e);
+	a.file = open_to_create(name, e);
 	if (!a.file)
 		return -1;
 	rc = open_lock(a.file, e);

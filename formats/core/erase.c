@@ -150,7 +150,7 @@ static int trim_in_place(
 		if (rawguard_concerns(img, off))
 			x.len = min_u64(x.len, SECTOR_LEN - off);
 		else if (extent_in_place(&x) &&
-			 host_punch(x.file, x.host, x.len, e) < 0)
+			 host_discard(x.file, x.host, x.len, e) < 0)
 			return -1;
 		off += x.len;
 		len -= x.len;

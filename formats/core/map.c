@@ -74,20 +74,20 @@ static void from_hole(const struct chain_extent *c, struct img_extent *out)
 }
 
 /*
- * How far does the host file agree that there is a hole, or data?  Formats
+ * How far does the host file agree that there are zeroes, or data?  Formats
  * with units are refined by whole units: a unit that was written in part is
  * data.
  */
 static uint64_t refined_len(
-    const struct chain_extent *c, const struct host_extent *h, bool *hole)
+    const struct chain_extent *c, const struct host_extent *h, bool *zero)
 {
 	uint64_t unit = c->layer->refines ? 1 : c->layer->unit;
 	uint64_t in_unit = c->x.guest & (unit - 1), len = h->len;
 
-	*hole = h->hole && !in_unit && (len >= unit || len == c->x.len);
-	if (*hole)
+	*zero = h->zero && !in_unit && (len >= unit || len == c->x.len);
+	if (*zero)
 		return len == c->x.len ? len : round_down(len, unit);
-	if (h->hole)
+	if (h->zero)
 		return min_u64(c->x.len, unit - in_unit);
 	return min_u64(c->x.len, round_up(in_unit + len, unit) - in_unit);
 }
@@ -96,7 +96,7 @@ static int from_data(
     const struct chain_extent *c, struct img_extent *out, struct err *e)
 {
 	const struct extent *x = &c->x;
-	struct host_extent h = {.len = x->len, .hole = true};
+	struct host_extent h = {.len = x->len, .hole = true, .zero = true};
 
 	out->present = out->data = true;
 	if (x->flags & EXT_F_CRYPT)
@@ -109,8 +109,8 @@ static int from_data(
 	    host_map(x->file, x->host, x->len, &h, e))
 		return -1;
 	out->len = refined_len(c, &h, &out->zero);
-	if (out->zero && c->layer->refines)
-		out->data = false;
+	if (c->layer->refines)
+		out->data = !h.hole;
 	return 0;
 }
 

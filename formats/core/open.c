@@ -30,109 +30,6 @@ static struct image *open_named(const char *name, const struct level *above,
 static struct image *open_tree(struct options *o, const struct level *above,
     const struct img_open *how, struct err *e);
 
-/* ---- files -------------------------------------------------------------- */
-
-unsigned open_host_flags(const struct img_open *how)
-{
-	unsigned flags = 0;
-
-	if (how->flags & IMG_O_RDWR)
-		flags |= HOST_RDWR;
-	if (how->flags & IMG_O_FORCE_SHARE)
-		flags |= HOST_NOLOCK;
-	switch (how->cache) {
-	case IMG_CACHE_WRITEBACK:
-	case IMG_CACHE_WRITETHROUGH:
-		break;
-	case IMG_CACHE_NONE:
-	case IMG_CACHE_DIRECTSYNC:
-		flags |= HOST_DIRECT;
-		break;
-	case IMG_CACHE_UNSAFE:
-		flags |= HOST_NOSYNC;
-		break;
-	}
-	return flags;
-}
-
-int open_lock(struct hostfile *f, struct err *e)
-{
-	unsigned perm = HOST_PERM_READ;
-
-	if (f->flags & HOST_RDWR)
-		perm |= HOST_PERM_WRITE | HOST_PERM_RESIZE;
-	return host_lock(
-	    f, perm, HOST_PERM_READ | HOST_PERM_WRITE_UNCHANGED, e);
-}
-
-const char *open_plain_path(const char *name, struct err *e)
-{
-	if (!strncmp(name, "file:", 5))
-		return name + 5;
-	if (!name_has_protocol(name))
-		return name;
-	err_set(e, ERR_UNSUPPORTED, ENOTSUP, "Unknown protocol '%.*s'",
-	    (int)strcspn(name, ":"), name);
-	return NULL;
-}
-
-static int file_option_flags(
-    struct options *o, unsigned *host_flags, struct err *e)
-{
-	const char *locking = options_get(o, "locking");
-	const char *aio = options_get(o, "aio");
-	bool yes;
-
-	if (locking && !strcmp(locking, "off"))
-		*host_flags |= HOST_NOLOCK;
-	else if (locking && strcmp(locking, "on") && strcmp(locking, "auto"))
-		return err_usage(e,
-		    "Parameter 'locking' does not accept value '%s'", locking);
-	if (aio && strcmp(aio, "threads") && strcmp(aio, "native") &&
-	    strcmp(aio, "io_uring"))
-		return err_usage(
-		    e, "Parameter 'aio' does not accept value '%s'", aio);
-	if (options_bool(o, "cache.direct", &yes, e) == 1)
-		*host_flags = yes ? *host_flags | HOST_DIRECT
-				  : *host_flags & ~HOST_DIRECT;
-	if (options_bool(o, "cache.no-flush", &yes, e) == 1 && yes)
-		*host_flags |= HOST_NOSYNC;
-	if (options_bool(o, "read-only", &yes, e) == 1 && yes)
-		*host_flags &= ~HOST_RDWR;
-	options_get(o, "node-name");
-	options_get(o, "auto-read-only");
-	options_get(o, "discard");
-	options_get(o, "detect-zeroes");
-	return err_is_set(e) ? -1 : 0;
-}
-
-struct hostfile *open_file_options(
-    struct options *o, unsigned host_flags, struct err *e)
-{
-	const char *driver = options_get(o, "driver");
-	const char *path = options_get(o, "filename");
-	const char *unused;
-
-	if (driver && strcmp(driver, "file") && strcmp(driver, "host_device")) {
-		err_unsupported(e, "Unknown driver '%s'", driver);
-		return NULL;
-	}
-	if (!path) {
-		err_usage(e, "The 'file' block driver requires a file name");
-		return NULL;
-	}
-	if (file_option_flags(o, &host_flags, e))
-		return NULL;
-	unused = options_unused(o);
-	if (unused) {
-		err_usage(e,
-		    "Block protocol 'file' doesn't support the option '%s'",
-		    unused);
-		return NULL;
-	}
-	return host_open_file(path, host_flags, e);
-}
-
 /* ---- one layer ---------------------------------------------------------- */
 
 static const struct driver *choose_driver(
@@ -305,17 +202,17 @@ static struct image *open_path(const char *name, const struct level *above,
     const struct img_open *how, struct err *e)
 {
 	CLEANUP(options) struct options *none = options_new(e);
-	struct level l = {.how = how,
-	    .above = above,
-	    .path = open_plain_path(name, e),
-	    .depth = above ? above->depth + 1 : 0};
+	struct level l = {
+	    .how = how, .above = above, .depth = above ? above->depth + 1 : 0};
 	struct hostfile *f = NULL;
 	struct image *img = NULL;
 
-	if (none && l.path)
-		f = host_open_file(l.path, open_host_flags(how), e);
-	if (f)
+	if (none)
+		f = open_storage(name, open_host_flags(how), e);
+	if (f) {
+		l.path = f->name;
 		img = open_layer(f, none, &l, e);
+	}
 	if (!img)
 		err_prefix(e, "Could not open '%s': ", name);
 	return img;
@@ -373,8 +270,7 @@ static struct hostfile *tree_file(
 	CLEANUP(options) struct options *sub = NULL;
 
 	*format = driver;
-	if (driver &&
-	    (!strcmp(driver, "file") || !strcmp(driver, "host_device"))) {
+	if (driver && storage_is_driver(driver)) {
 		*format = "raw";
 		return open_file_options(o, host_flags, e);
 	}

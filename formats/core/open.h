@@ -9,9 +9,11 @@
 unsigned open_host_flags(const struct img_open *how);
 /* Take the locks that a user of a file with these HOST_* flags needs. */
 int open_lock(struct hostfile *f, struct err *e);
+/* Is this a driver of storage, not of a format? */
+bool storage_is_driver(const char *name);
 /*
  * The file node that options describe (`filename`, `driver`, `locking`,
- * `aio`, ...); every key is asked for.  NULL on failure.
+ * `aio`, `server.host`, ...); every key is asked for.  NULL on failure.
  */
 struct hostfile *open_file_options(
     struct options *o, unsigned host_flags, struct err *e);
@@ -20,5 +22,10 @@ bool name_has_protocol(const char *name);
 /* A path as users write it: `file:` is taken off, other protocols refused.
  * NULL with *e set. */
 const char *open_plain_path(const char *name, struct err *e);
+/* Storage by its name: a path or an NBD URI.  NULL with *e set. */
+struct hostfile *open_storage(
+    const char *name, unsigned host_flags, struct err *e);
+/* Could there be storage of that name? */
+int open_storage_check(const char *name, struct err *e);
 
 #endif

@@ -198,12 +198,13 @@ int host_map(struct hostfile *f, uint64_t off, uint64_t len,
 	uint64_t size = host_size(f);
 
 	x->len = len;
-	x->hole = off >= size;
+	x->hole = x->zero = off >= size;
 	if (x->hole)
 		return 0;
 	x->len = len = min_u64(len, size - off);
 	if (f->ops->map && f->ops->map(f, off, len, x, e))
 		return -1;
+	x->zero |= x->hole;
 	x->len = min_u64(x->len, len);
 	return 0;
 }
@@ -322,13 +323,11 @@ int host_grow(struct hostfile *f, uint64_t size, struct err *e)
 
 /* ---- space ------------------------------------------------------------- */
 
-/* 1 done, 0 cannot, -1 failed. */
-static int punch(struct hostfile *f, uint64_t off, uint64_t len, struct err *e)
-{
-	return f->ops->punch ? f->ops->punch(f, off, len, e) : 0;
-}
+typedef int space_op(
+    struct hostfile *, uint64_t off, uint64_t len, struct err *);
 
-int host_punch(struct hostfile *f, uint64_t off, uint64_t len, struct err *e)
+static int give_back(
+    space_op *op, struct hostfile *f, uint64_t off, uint64_t len, struct err *e)
 {
 	uint64_t size = host_size(f);
 	int rc;
@@ -337,8 +336,19 @@ int host_punch(struct hostfile *f, uint64_t off, uint64_t len, struct err *e)
 		return -1;
 	if (off >= size || !len)
 		return 1;
-	rc = punch(f, off, min_u64(len, size - off), e);
+	rc = op ? op(f, off, min_u64(len, size - off), e) : 0;
 	return rc > 0 && change_done(f, e) ? -1 : rc;
+}
+
+int host_punch(struct hostfile *f, uint64_t off, uint64_t len, struct err *e)
+{
+	return give_back(f->ops->punch, f, off, len, e);
+}
+
+int host_discard(struct hostfile *f, uint64_t off, uint64_t len, struct err *e)
+{
+	return give_back(
+	    f->ops->discard ? f->ops->discard : f->ops->punch, f, off, len, e);
 }
 
 static int write_zeroes(
@@ -380,9 +390,12 @@ static int zero_keep(
 static int zero(struct hostfile *f, uint64_t off, uint64_t len, unsigned flags,
     struct err *e)
 {
-	int rc = flags & HOST_ZERO_PUNCH ? punch(f, off, len, e) : 0;
+	bool can = !(f->slow_zero && flags & HOST_ZERO_FAST);
+	int rc = 0;
 
-	if (!rc)
+	if (can && flags & HOST_ZERO_PUNCH && f->ops->punch)
+		rc = f->ops->punch(f, off, len, e);
+	if (can && !rc)
 		rc = zero_keep(f, off, len, e);
 	if (rc)
 		return rc > 0 ? 0 : -1;

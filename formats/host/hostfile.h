@@ -54,11 +54,13 @@
 #define HOST_ZERO_FAST	0x2u /* fail with ENOTSUP rather than write zeroes   */
 
 struct hostfile;
+struct nbd_address;
 
 /* What is at an offset. */
 struct host_extent {
 	uint64_t len; /* > 0; of this kind from the offset asked            */
 	bool hole;    /* no space: reads as zeroes                           */
+	bool zero;    /* reads as zeroes, perhaps with space                 */
 };
 
 /*
@@ -74,11 +76,16 @@ struct host_ops {
 	    uint64_t off, struct err *);
 	int (*sync)(struct hostfile *, struct err *);
 	int (*truncate)(struct hostfile *, uint64_t size, struct err *);
-	/* The rest may be NULL: then the generic answer is used. */
+	/* The rest may be NULL: then the generic answer is used.  map() is
+	 * given an extent of data of that length. */
 	int (*map)(struct hostfile *, uint64_t off, uint64_t len,
 	    struct host_extent *, struct err *);
 	/* 1 done, 0 cannot do it here, -1 failed.  Reads give zeroes after. */
 	int (*punch)(
+	    struct hostfile *, uint64_t off, uint64_t len, struct err *);
+	/* 1 done, 0 cannot, -1 failed: give space back, the bytes do not
+	 * matter any more.  NULL: punch() does it. */
+	int (*discard)(
 	    struct hostfile *, uint64_t off, uint64_t len, struct err *);
 	/* 1 done (space kept), 0 cannot, -1 failed. */
 	int (*zero)(
@@ -114,6 +121,7 @@ struct hostfile {
 	 */
 	int fd;
 	bool fixed_size;	 /* a device: cannot grow or shrink           */
+	bool slow_zero;		 /* zeroing may take as long as writing       */
 	uint32_t align;		 /* what the storage wants, bytes; >= 1       */
 	struct rwlock size_lock; /* growing writes share it, truncate owns it */
 	_Atomic uint64_t size;	 /* bytes; kept by this layer                 */
@@ -123,6 +131,9 @@ struct hostfile {
 /* A regular file or block device.  NULL on failure. */
 struct hostfile *host_open_file(
     const char *path, unsigned flags, struct err *e);
+/* An export of an NBD server.  Takes over what *a points to, in any case. */
+struct hostfile *host_open_nbd(
+    struct nbd_address *a, unsigned flags, struct err *e);
 /* `size` bytes of zeroes in memory (sparse: pages are made when written). */
 struct hostfile *host_open_memory(
     const char *name, uint64_t size, struct err *e);
@@ -176,6 +187,8 @@ int host_map(struct hostfile *f, uint64_t off, uint64_t len,
  * cut.  1 done: reads give zeroes; 0 not done, and nothing changed.
  */
 int host_punch(struct hostfile *f, uint64_t off, uint64_t len, struct err *e);
+/* The same where the bytes do not matter any more: zeroes or the old ones. */
+int host_discard(struct hostfile *f, uint64_t off, uint64_t len, struct err *e);
 /* Make a range read as zeroes; HOST_ZERO_* in flags.  Grows the file. */
 int host_zero(struct hostfile *f, uint64_t off, uint64_t len, unsigned flags,
     struct err *e);

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Names of storage and options for it: which kind it is, how it is opened. */
+#include <errno.h>
+#include <string.h>
+
+#include "../host/nbd_name.h"
+#include "open.h"
+
+unsigned open_host_flags(const struct img_open *how)
+{
+	unsigned flags = 0;
+
+	if (how->flags & IMG_O_RDWR)
+		flags |= HOST_RDWR;
+	if (how->flags & IMG_O_FORCE_SHARE)
+		flags |= HOST_NOLOCK;
+	switch (how->cache) {
+	case IMG_CACHE_WRITEBACK:
+	case IMG_CACHE_WRITETHROUGH:
+		break;
+	case IMG_CACHE_NONE:
+	case IMG_CACHE_DIRECTSYNC:
+		flags |= HOST_DIRECT;
+		break;
+	case IMG_CACHE_UNSAFE:
+		flags |= HOST_NOSYNC;
+		break;
+	}
+	return flags;
+}
+
+int open_lock(struct hostfile *f, struct err *e)
+{
+	unsigned perm = HOST_PERM_READ;
+
+	if (f->flags & HOST_RDWR)
+		perm |= HOST_PERM_WRITE | HOST_PERM_RESIZE;
+	return host_lock(
+	    f, perm, HOST_PERM_READ | HOST_PERM_WRITE_UNCHANGED, e);
+}
+
+/* ---- names --------------------------------------------------------------- */
+
+const char *open_plain_path(const char *name, struct err *e)
+{
+	if (!strncmp(name, "file:", 5))
+		return name + 5;
+	if (!name_has_protocol(name))
+		return name;
+	err_set(e, ERR_UNSUPPORTED, ENOTSUP, "Unknown protocol '%.*s'",
+	    (int)strcspn(name, ":"), name);
+	return NULL;
+}
+
+int open_storage_check(const char *name, struct err *e)
+{
+	return nbd_is_name(name) || open_plain_path(name, e) ? 0 : -1;
+}
+
+struct hostfile *open_storage(
+    const char *name, unsigned host_flags, struct err *e)
+{
+	struct nbd_address a;
+	const char *path;
+
+	if (!nbd_is_name(name)) {
+		path = open_plain_path(name, e);
+		return path ? host_open_file(path, host_flags, e) : NULL;
+	}
+	if (!nbd_parse_name(&a, name, e))
+		return host_open_nbd(&a, host_flags, e);
+	nbd_address_clear(&a);
+	return NULL;
+}
+
+/* ---- options ------------------------------------------------------------- */
+
+bool storage_is_driver(const char *name)
+{
+	return !strcmp(name, "file") || !strcmp(name, "host_device") ||
+	       !strcmp(name, "nbd");
+}
+
+/* What every kind of storage takes. */
+static int common_flags(struct options *o, unsigned *host_flags, struct err *e)
+{
+	bool yes;
+
+	if (options_bool(o, "cache.direct", &yes, e) == 1)
+		*host_flags = yes ? *host_flags | HOST_DIRECT
+				  : *host_flags & ~HOST_DIRECT;
+	if (options_bool(o, "cache.no-flush", &yes, e) == 1 && yes)
+		*host_flags |= HOST_NOSYNC;
+	if (options_bool(o, "read-only", &yes, e) == 1 && yes)
+		*host_flags &= ~HOST_RDWR;
+	options_get(o, "node-name");
+	options_get(o, "auto-read-only");
+	options_get(o, "discard");
+	options_get(o, "detect-zeroes");
+	return err_is_set(e) ? -1 : 0;
+}
+
+static int check_unused(
+    const struct options *o, const char *driver, struct err *e)
+{
+	const char *unused = options_unused(o);
+
+	return unused ? err_usage(e,
+			    "Block protocol '%s' doesn't support the option "
+			    "'%s'",
+			    driver, unused)
+		      : 0;
+}
+
+static int file_flags(struct options *o, unsigned *host_flags, struct err *e)
+{
+	const char *locking = options_get(o, "locking");
+	const char *aio = options_get(o, "aio");
+
+	if (locking && !strcmp(locking, "off"))
+		*host_flags |= HOST_NOLOCK;
+	else if (locking && strcmp(locking, "on") && strcmp(locking, "auto"))
+		return err_usage(e,
+		    "Parameter 'locking' does not accept value '%s'", locking);
+	if (aio && strcmp(aio, "threads") && strcmp(aio, "native") &&
+	    strcmp(aio, "io_uring"))
+		return err_usage(
+		    e, "Parameter 'aio' does not accept value '%s'", aio);
+	return common_flags(o, host_flags, e);
+}
+
+static struct hostfile *open_file(
+    struct options *o, unsigned host_flags, struct err *e)
+{
+	const char *path = options_get(o, "filename");
+
+	if (!path) {
+		err_usage(e, "The 'file' block driver requires a file name");
+		return NULL;
+	}
+	if (file_flags(o, &host_flags, e) || check_unused(o, "file", e))
+		return NULL;
+	return host_open_file(path, host_flags, e);
+}
+
+static struct hostfile *open_nbd(
+    struct options *o, unsigned host_flags, struct err *e)
+{
+	struct nbd_address a;
+
+	if (!nbd_parse_options(&a, o, e) && !common_flags(o, &host_flags, e) &&
+	    !check_unused(o, "nbd", e))
+		return host_open_nbd(&a, host_flags, e);
+	nbd_address_clear(&a);
+	return NULL;
+}
+
+struct hostfile *open_file_options(
+    struct options *o, unsigned host_flags, struct err *e)
+{
+	const char *driver = options_get(o, "driver");
+
+	if (driver && !storage_is_driver(driver)) {
+		err_unsupported(e, "Unknown driver '%s'", driver);
+		return NULL;
+	}
+	if (driver && !strcmp(driver, "nbd"))
+		return open_nbd(o, host_flags, e);
+	return open_file(o, host_flags, e);
+}

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Host file: an export of an NBD server.
+ *
+ * Its size is fixed.  Requests are cut into commands that are in flight
+ * together, and go straight to and from the caller's buffers.  Nothing of the
+ * contents is kept but a little block status (nbd_status.c).
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "../core/cleanup.h"
+#include "../core/units.h"
+#include "nbd.h"
+
+#define PIECE_LEN  (256u * 1024u) /* of a large read or write */
+#define RANGE_LEN  GiB		  /* of a zero or trim */
+#define CONN_N	   4u		  /* connections, if nothing else is said */
+#define CONNECT_MS 30000u
+#define PAUSE_MS   500u /* between attempts to open */
+
+/* ---- reading and writing ------------------------------------------------- */
+
+static bool next_piece(struct nbd_job *job, struct nbd_cmd *cmd)
+{
+	uint8_t *piece;
+
+	cmd->len = iov_next(&job->at.buf, job->piece_len, &piece);
+	cmd->buf = piece;
+	cmd->off = job->at.off;
+	job->at.off += cmd->len;
+	return cmd->len;
+}
+
+/* A server that cannot flush makes each write durable, if it can that. */
+static uint32_t durable_flag(const struct nbd_store *s)
+{
+	return !s->facts.flush && s->facts.fua ? LIBNBD_CMD_FLAG_FUA : 0;
+}
+
+static int transfer(struct hostfile *f, enum nbd_op op, const char *verb,
+    const struct iovec *iov, int n, uint64_t off, struct err *e)
+{
+	struct nbd_store *s = f->priv;
+	struct nbd_job job = {.next = next_piece,
+	    .at = {.buf = {iov, n, 0}, .off = off},
+	    .cmd = {.op = op},
+	    .piece_len = round_down(
+		min_u64(PIECE_LEN, s->facts.max_len), s->facts.min_len)};
+	uint64_t len = 0;
+
+	if (op == NBD_OP_WRITE)
+		job.cmd.flags |= durable_flag(s);
+	if (nbd_run(s, &job, e)) {
+		err_prefix(e, "%s: ", f->name);
+		return -1;
+	}
+	iov_len(iov, n, &len);
+	return job.error ? host_fail(f, job.error, verb, len, off, e) : 0;
+}
+
+static int remote_readv(struct hostfile *f, const struct iovec *iov, int n,
+    uint64_t off, struct err *e)
+{
+	return transfer(f, NBD_OP_READ, "read", iov, n, off, e);
+}
+
+static int remote_writev(struct hostfile *f, const struct iovec *iov, int n,
+    uint64_t off, struct err *e)
+{
+	struct nbd_store *s = f->priv;
+	int rc;
+
+	nbd_status_forget(s->status);
+	rc = transfer(f, NBD_OP_WRITE, "write", iov, n, off, e);
+	nbd_status_forget(s->status);
+	return rc;
+}
+
+/* ---- ranges -------------------------------------------------------------- */
+
+static bool next_range(struct nbd_job *job, struct nbd_cmd *cmd)
+{
+	cmd->len = min_u64(job->at.len, job->piece_len);
+	cmd->off = job->at.off;
+	job->at.off += cmd->len;
+	job->at.len -= cmd->len;
+	return cmd->len;
+}
+
+/* 1 done, 0 the server cannot, -1 failed. */
+static int change_range(struct hostfile *f, const struct nbd_cmd *cmd,
+    const char *verb, struct err *e)
+{
+	struct nbd_store *s = f->priv;
+	struct nbd_job job = {.next = next_range,
+	    .at = {.off = cmd->off, .len = cmd->len},
+	    .cmd = *cmd,
+	    .piece_len = RANGE_LEN};
+
+	if (!is_aligned(cmd->off | cmd->len, s->facts.min_len))
+		return 0;
+	job.cmd.flags |= durable_flag(s);
+	nbd_status_forget(s->status);
+	if (nbd_run(s, &job, e)) {
+		err_prefix(e, "%s: ", f->name);
+	} else if (job.error == ENOTSUP || job.error == EOPNOTSUPP) {
+		nbd_status_forget(s->status);
+		return 0;
+	} else if (job.error) {
+		host_fail(f, job.error, verb, cmd->len, cmd->off, e);
+	}
+	nbd_status_forget(s->status);
+	return err_is_set(e) ? -1 : 1;
+}
+
+static int remote_punch(
+    struct hostfile *f, uint64_t off, uint64_t len, struct err *e)
+{
+	const struct nbd_store *s = f->priv;
+	const struct nbd_cmd cmd = {.op = NBD_OP_ZERO, .off = off, .len = len};
+
+	return s->facts.zero ? change_range(f, &cmd, "zero", e) : 0;
+}
+
+static int remote_zero(
+    struct hostfile *f, uint64_t off, uint64_t len, struct err *e)
+{
+	const struct nbd_store *s = f->priv;
+	const struct nbd_cmd cmd = {.op = NBD_OP_ZERO,
+	    .flags = LIBNBD_CMD_FLAG_NO_HOLE,
+	    .off = off,
+	    .len = len};
+
+	return s->facts.zero ? change_range(f, &cmd, "zero", e) : 0;
+}
+
+static int remote_discard(
+    struct hostfile *f, uint64_t off, uint64_t len, struct err *e)
+{
+	const struct nbd_store *s = f->priv;
+	const struct nbd_cmd cmd = {.op = NBD_OP_TRIM, .off = off, .len = len};
+
+	return s->facts.trim ? change_range(f, &cmd, "discard", e) : 0;
+}
+
+/* ---- flush --------------------------------------------------------------- */
+
+static bool next_once(struct nbd_job *job, struct nbd_cmd *cmd)
+{
+	(void)cmd;
+	return job->at.len && job->at.len--;
+}
+
+static int remote_sync(struct hostfile *f, struct err *e)
+{
+	struct nbd_store *s = f->priv;
+	struct nbd_job job = {
+	    .next = next_once, .at = {.len = 1}, .cmd = {.op = NBD_OP_FLUSH}};
+	bool dirty;
+
+	if (!s->facts.flush)
+		return 0;
+	dirty = atomic_exchange(&s->dirty, false);
+	if (!nbd_run(s, &job, e) && !job.error)
+		return 0;
+	if (dirty)
+		atomic_store(&s->dirty, true);
+	if (job.error)
+		return err_sys(e, job.error, "%s: could not sync", f->name);
+	err_prefix(e, "%s: could not sync: ", f->name);
+	return -1;
+}
+
+/* ---- life ---------------------------------------------------------------- */
+
+static int remote_close(struct hostfile *f, struct err *e)
+{
+	struct nbd_store *s = f->priv;
+
+	(void)e;
+	for (unsigned i = 0; i < NBD_CONN_MAX; i++)
+		nbd_conn_close(&s->conn[i]);
+	nbd_status_free(s->status);
+	nbd_address_clear(&s->address);
+	free(s);
+	return 0;
+}
+
+static const struct host_ops nbd_ops = {
+    .name = "nbd",
+    .readv = remote_readv,
+    .writev = remote_writev,
+    .sync = remote_sync,
+    .map = nbd_status_map,
+    .punch = remote_punch,
+    .zero = remote_zero,
+    .discard = remote_discard,
+    .close = remote_close,
+};
+
+static int connect_first(struct nbd_store *s, struct err *e)
+{
+	const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000};
+	uint64_t end = nbd_now_ms() + s->address.open_s * 1000;
+	struct nbd_conn *c = s->conn;
+	int rc;
+
+	mutex_lock(&c->lock);
+	while ((rc = nbd_conn_open(c, CONNECT_MS, e)) && nbd_now_ms() < end) {
+		err_clear(e);
+		nanosleep(&pause, NULL);
+	}
+	mutex_unlock(&c->lock);
+	return rc;
+}
+
+/* Takes the address over, also on failure. */
+static struct nbd_store *new_store(struct nbd_address *a, struct err *e)
+{
+	struct nbd_store *s = calloc(1, sizeof *s);
+
+	if (!s) {
+		nbd_address_clear(a);
+		err_nomem(e);
+		return NULL;
+	}
+	s->address = *a;
+	*a = (struct nbd_address){0};
+	atomic_init(&s->conn_n, 1);
+	for (unsigned i = 0; i < NBD_CONN_MAX; i++)
+		nbd_conn_init(&s->conn[i], s);
+	return s;
+}
+
+/* Connect, and take what the server says of the export. */
+static int start(struct hostfile *f, struct err *e)
+{
+	struct nbd_store *s = f->priv;
+	unsigned most = s->address.conn_max ? s->address.conn_max : CONN_N;
+
+	s->name = f->name;
+	s->lib = nbd_lib_get(e);
+	if (!s->lib || !(s->status = nbd_status_new(e)) || connect_first(s, e))
+		return -1;
+	if (f->flags & HOST_RDWR && s->facts.read_only)
+		return err_set(e, ERR_SYSTEM, EROFS,
+		    "the NBD server exports it read-only");
+	if (s->facts.multi_conn)
+		atomic_store(&s->conn_n, (unsigned)min_u64(most, NBD_CONN_MAX));
+	f->fixed_size = f->slow_zero = true;
+	atomic_store(&f->size, s->facts.size);
+	return 0;
+}
+
+struct hostfile *host_open_nbd(
+    struct nbd_address *a, unsigned flags, struct err *e)
+{
+	CLEANUP_FREE char *name = nbd_address_name(a, e);
+	struct nbd_store *s = new_store(a, e);
+	struct hostfile *f = NULL;
+
+	if (s && name)
+		f = host_new(&nbd_ops, name, flags, e);
+	if (!f) {
+		if (s)
+			nbd_address_clear(&s->address);
+		free(s);
+		return NULL;
+	}
+	f->priv = s;
+	if (!start(f, e))
+		return f;
+	host_put(f);
+	return NULL;
+}

@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# imgctl reading images on NBD servers: names, info, map, convert, compare.
+. "$(dirname "$0")/../lib/e2e.sh"
+. "$SRC/tests/lib/peer.sh"
+needs nbdkit qemu-nbd nbdinfo
+
+"$IMGCTL" info nbd: 2>err || true
+grep -q 'built without' err && skip "built without NBD support"
+
+# Data here and there, holes between.
+make_disk()
+{
+	local i
+	random_file data.bin 1048576
+	truncate -s 40M "$1"
+	for i in 0 3 4 9 20 33; do
+		dd if=data.bin of="$1" bs=64k seek=$((i * 16 + i)) \
+			count=$((i % 5 + 1)) conv=notrunc status=none
+	done
+	dd if=data.bin of="$1" bs=1000 seek=41942 count=1 conv=notrunc \
+		status=none
+}
+make_disk disk.raw
+
+# The same answers, whatever serves it and however it is named.
+expect_reads()
+{
+	local uri=$1
+	agree info "$uri"
+	agree map "$uri"
+	agree map --output=json "$uri"
+	expect_exit 0 "$IMGCTL" convert "$uri" out.raw
+	same disk.raw out.raw
+	expect_exit 0 "$IMGCTL" compare "$uri" disk.raw
+	expect_out "Images are identical."
+}
+
+start_qemu_nbd -f raw -r -e 8 disk.raw
+expect_reads "$URI"
+qemu_uri=$URI
+start_nbdkit -r file disk.raw
+expect_reads "$URI"
+expect_reads "nbd:unix:$SOCK"
+start_imgd -f raw -r -e 8 disk.raw
+expect_reads "$URI"
+expect_exit 0 "$IMGCTL" compare "$qemu_uri" "$URI"
+agree dd if="$URI" of=dd.raw bs=64k count=20
+same ours/dd.raw theirs/dd.raw
+agree measure -O qcow2 "$URI"
+
+# A server without block status, and one without structured replies.
+start_nbdkit -r --no-sr file disk.raw
+expect_reads "$URI"
+
+# A size that is no multiple of anything.
+random_file odd.raw 1234567
+start_nbdkit -r file odd.raw
+expect_exit 0 "$IMGCTL" convert "$URI" out.raw
+head -c 1234567 out.raw >head.raw
+same odd.raw head.raw
+
+# The convert skips what the server says is a hole.
+start_nbdkit -r --filter=log file disk.raw logfile="$TMP/requests"
+expect_exit 0 "$IMGCTL" convert "$URI" out.raw
+same disk.raw out.raw
+read_len=$(sed -n 's/.* Read .*count=\(0x[0-9a-f]*\).*/\1/p' requests |
+	python3 -c 'import sys; print(sum(int(l, 16) for l in sys.stdin))')
+[ "$read_len" -lt 4000000 ] || fail "$read_len bytes were read"
+
+# Export names.
+start_qemu_nbd -f raw -r -x 'my export' disk.raw
+agree info "nbd:unix:$SOCK:exportname=my export"
+agree info "nbd+unix:///my%20export?socket=$SOCK"
+agree info --image-opts \
+	"driver=raw,file.driver=nbd,file.server.type=unix,file.server.path=$SOCK,file.export=my export"
+agree info "json:{'driver':'raw','file':{'driver':'nbd','path':'$SOCK','export':'my export'}}"
+agree map --image-opts "driver=nbd,path=$SOCK,export=my export"
+expect_exit 1 "$IMGCTL" info "nbd+unix:///other?socket=$SOCK"
+expect_err "Requested export not available"
+
+# Over TCP.
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+nbdkit -f -r -i 127.0.0.1 -p "$port" -P tcp.pid file disk.raw &
+on_exit kill_server $!
+wait_for tcp.pid
+expect_reads "nbd://127.0.0.1:$port"
+expect_reads "nbd:127.0.0.1:$port"
+agree info --image-opts \
+	"driver=raw,file.driver=nbd,file.server.type=inet,file.server.host=127.0.0.1,file.server.port=$port"
+
+# qcow2 on a server, with a backing file there too.
+qemu-img convert -O qcow2 disk.raw base.qcow2
+start_nbdkit -r file base.qcow2
+expect_reads "$URI"
+base=$URI
+qemu-img create -q -f qcow2 -b "$base" -F qcow2 over.qcow2
+start_nbdkit -r file over.qcow2
+expect_reads "$URI"
+agree info --backing-chain "$URI"
+agree compare -U "$base" "$URI"
+expect_exit 0 "$IMGCTL" check "$base"
+
+# What does not work says why.
+agree info "nbd+unix:///?socket=$TMP/none"
+agree info nbd:127.0.0.1:1
+agree info nbd:
+agree info nbd:somewhere
+agree info nbd+what://x
+agree info --image-opts driver=nbd
+agree info --image-opts driver=nbd,server.type=inet,server.host=h
+agree info --image-opts "driver=nbd,path=$SOCK,host=h"
+expect_exit 1 "$IMGCTL" info "nbd://127.0.0.1:1/?what=1"
+expect_err "unknown parameter 'what'"
+expect_exit 1 "$IMGCTL" info --image-opts "driver=nbd,path=$SOCK,bogus=1"
+expect_err "Block protocol 'nbd' doesn't support the option 'bogus'"
+expect_exit 1 "$IMGCTL" resize -f raw "$base" 1G
+expect_err "exports it read-only"
