@@ -43,26 +43,41 @@ static int own_tree(
 	return 0;
 }
 
-/* The L1 slices in memory are those of the header now. */
-static int reload(struct image *img, const struct qcow2_l1_state *old,
-    const struct qcow2_l1_state *new, struct err *e)
+int qcow2_l1_use(struct image *img, uint64_t host, uint32_t n, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
+	uint64_t old_host = q->h.l1_host;
+	uint32_t old_n = q->h.l1_n, old_slices_n = q->l1_slices_n;
+	struct table **old = q->l1;
+
+	q->h.l1_host = host;
+	q->h.l1_n = n;
+	if (!qcow2_load_l1(img, e)) {
+		if (!qcow2_header_switch(img, e)) {
+			qcow2_drop_slices(q, old, old_slices_n);
+			return 0;
+		}
+		qcow2_drop_slices(q, q->l1, q->l1_slices_n);
+	}
+	q->l1 = old;
+	q->l1_slices_n = old_slices_n;
+	q->h.l1_host = old_host;
+	q->h.l1_n = old_n;
+	return -1;
+}
+
+/* The metadata in use is that of the new tree. */
+static int own_new(struct image *img, const struct qcow2_l1_state *old,
+    const struct qcow2_l1_state *new, struct err *e)
+{
 	int rc;
 
 	rwlock_excl(&img->meta);
-	qcow2_drop_slices(q, q->l1, q->l1_slices_n);
-	q->l1 = NULL;
-	tables_forget(q->tables, old->host,
-	    div_up(8ull * old->n, q->cluster_len) * q->cluster_len);
 	rc = own_tree(img, old, false, e);
 	if (!rc)
 		rc = own_tree(img, new, true, e);
 	rwlock_excl_end(&img->meta);
-	if (rc)
-		return -1;
-	atomic_store(&img->size, new->size);
-	return qcow2_load_l1(img, e);
+	return rc;
 }
 
 int qcow2_l1_switch(struct image *img, const struct qcow2_l1_state *old,
@@ -70,17 +85,21 @@ int qcow2_l1_switch(struct image *img, const struct qcow2_l1_state *old,
 {
 	struct qcow2 *q = qcow2_of(img);
 
-	if (qcow2_tree_count(img, new->entries, new->n, 1, e) ||
+	if (qcow2_tree_clear_copied(img, new->entries, new->n, e) ||
+	    qcow2_tree_count(img, new->entries, new->n, 1, e) ||
 	    qcow2_space_write(img, new->entries, 8ull * new->n, &new->host, e))
 		return -1;
-	q->h.l1_host = new->host;
-	q->h.l1_n = new->n;
 	q->h.size = new->size;
-	if (qcow2_header_switch(img, e) || reload(img, old, new, e) ||
-	    qcow2_tree_count(img, old->entries, old->n, -1, e) ||
-	    qcow2_space_give(img, old->host, 8ull * old->n, e))
+	if (qcow2_l1_use(img, new->host, new->n, e)) {
+		q->h.size = old->size;
 		return -1;
+	}
+	atomic_store(&img->size, new->size);
 	/* The bytes of freed clusters may get another meaning. */
 	packed_forget(img->packed, 0, UINT64_MAX);
-	return qcow2_tree_fix_copied(img, e);
+	return own_new(img, old, new, e) ||
+		       qcow2_tree_count(img, old->entries, old->n, -1, e) ||
+		       qcow2_space_give(img, old->host, 8ull * old->n, e)
+		   ? -1
+		   : 0;
 }

@@ -251,6 +251,9 @@ int qcow2_refblocks_make(struct image *img, uint64_t cl, uint64_t n,
  * anything has changed, and not in a commit. */
 int qcow2_take_room(
     struct image *img, uint64_t host, uint64_t len, struct err *e);
+/* The table is copied to `host`, where there is room for it; the header on disk
+ * names the old one.  meta exclusive. */
+int qcow2_reftable_move(struct image *img, uint64_t host, struct err *e);
 /* Make the table large enough for entry `ix`.  meta exclusive. */
 int qcow2_reftable_grow(struct image *img, uint64_t ix, struct err *e);
 
@@ -334,10 +337,50 @@ const struct qcow2_snapshot *qcow2_snapshot_find(
  */
 int qcow2_tree_count(struct image *img, const uint8_t *l1, uint32_t l1_n,
     int delta, struct err *e);
-/* The copied flags of the active tree become what the counts say. */
-int qcow2_tree_fix_copied(struct image *img, struct err *e);
 /* The active L1 table as in the file; free() it. */
 uint8_t *qcow2_l1_copy(const struct qcow2 *q, struct err *e);
+
+/* counts_move.c: the gate is closed */
+struct qcow2_block {
+	uint64_t ix, host; /* in the refcount table, in the file */
+};
+/* Refcount blocks and table that the next header does not name any more. */
+struct qcow2_counts {
+	struct qcow2_block *block;
+	size_t block_n;
+	uint64_t table_host;
+	uint32_t table_cl;
+};
+/* Clusters that are taken already. */
+struct qcow2_spare {
+	uint64_t host, n;
+};
+/*
+ * From here on changes of counts come into force with the next header; nothing
+ * but *spare may be taken until then.  Everything is committed.  Clear *m in
+ * any case.
+ */
+int qcow2_counts_move(struct image *img, uint64_t spare_n,
+    struct qcow2_counts *m, struct qcow2_spare *spare, struct err *e);
+/* What is left of it. */
+int qcow2_spare_give(
+    struct image *img, const struct qcow2_spare *spare, struct err *e);
+/* The header is written: the old ones' space is given back. */
+int qcow2_counts_moved(
+    struct image *img, const struct qcow2_counts *m, struct err *e);
+void qcow2_counts_clear(struct qcow2_counts *m);
+
+/* copied.c: the gate is closed */
+/*
+ * The copied flags below an L1 table, that is to be active and has just gained
+ * or lost owners, become what the counts say.  Tables that change are copied to
+ * *spare, one cluster each.  `owners`: trees that have this L1 table, 1 or 2.
+ */
+int qcow2_tree_fit(struct image *img, uint8_t *l1, uint32_t l1_n,
+    unsigned owners, struct qcow2_spare *spare, struct err *e);
+/* A tree that is not active, and will have a second owner, has none. */
+int qcow2_tree_clear_copied(
+    struct image *img, uint8_t *l1, uint32_t l1_n, struct err *e);
 
 /* space.c: the gate is closed */
 /* Contiguous clusters for `len` > 0 bytes, counted, in the set of metadata. */
@@ -347,6 +390,9 @@ int qcow2_space_take(
  * structure that the header will name.  *host: 0 when len is. */
 int qcow2_space_write(struct image *img, const uint8_t *buf, uint64_t len,
     uint64_t *host, struct err *e);
+/* The same in space that was taken. */
+int qcow2_space_put(struct image *img, const uint8_t *buf, uint64_t len,
+    uint64_t host, struct err *e);
 /* The structure at `host` is not named any more. */
 int qcow2_space_give(
     struct image *img, uint64_t host, uint64_t len, struct err *e);
@@ -363,6 +409,11 @@ struct qcow2_l1_state {
 };
 /* The one now.  `entries` is NULL on failure. */
 struct qcow2_l1_state qcow2_l1_active(struct image *img, struct err *e);
+/*
+ * Write the header, which is changed already but for its L1 table: that is the
+ * one at `host` from now on.  On failure the one in memory is the old one.
+ */
+int qcow2_l1_use(struct image *img, uint64_t host, uint32_t n, struct err *e);
 /* From `old`, the one now, to `new`, whose host is set here.  On failure the
  * image is to be FAILED. */
 int qcow2_l1_switch(struct image *img, const struct qcow2_l1_state *old,

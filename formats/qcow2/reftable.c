@@ -187,6 +187,11 @@ static int use_table(
 	return 0;
 }
 
+int qcow2_reftable_move(struct image *img, uint64_t host, struct err *e)
+{
+	return use_table(img, host, qcow2_of(img)->h.reftable_cl, e);
+}
+
 /* Nothing refers to the old table once the header is written. */
 static int retire_table(
     struct image *img, uint64_t host, uint64_t cl_n, struct err *e)

@@ -35,33 +35,12 @@ static int check_allowed(
 
 /* ---- the L1 table -------------------------------------------------------- */
 
-/* The new table is at `host`; after a failure the old one is still in use. */
-static int switch_l1(
-    struct image *img, uint64_t host, uint32_t l1_n, struct err *e)
-{
-	struct qcow2 *q = qcow2_of(img);
-	uint64_t old_host = q->h.l1_host;
-	uint32_t old_n = q->h.l1_n, old_slices_n = q->l1_slices_n;
-	struct table **old = q->l1;
-
-	q->h.l1_host = host;
-	q->h.l1_n = l1_n;
-	if (qcow2_header_switch(img, e) || qcow2_load_l1(img, e)) {
-		q->h.l1_host = old_host;
-		q->h.l1_n = old_n;
-		q->l1_slices_n = old_slices_n;
-		return image_fail(img, e);
-	}
-	qcow2_drop_slices(q, old, old_slices_n);
-	return qcow2_space_give(img, old_host, old_n * 8ull, e);
-}
-
 /* A longer table in another place; everything is committed. */
 static int grow_l1(struct image *img, uint64_t l1_n, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
 	CLEANUP_FREE uint8_t *l1 = calloc(l1_n, 8);
-	uint64_t host;
+	uint64_t old_host = q->h.l1_host, old_len = 8ull * q->h.l1_n, host;
 
 	if (!l1)
 		return err_nomem(e);
@@ -69,7 +48,9 @@ static int grow_l1(struct image *img, uint64_t l1_n, struct err *e)
 		put_be64(l1 + i * 8ull, qcow2_l1_get(q, i));
 	if (qcow2_space_write(img, l1, l1_n * 8, &host, e))
 		return -1;
-	return switch_l1(img, host, (uint32_t)l1_n, e);
+	if (qcow2_l1_use(img, host, (uint32_t)l1_n, e))
+		return image_fail(img, e);
+	return qcow2_space_give(img, old_host, old_len, e);
 }
 
 /* ---- growing ------------------------------------------------------------- */

@@ -2,9 +2,11 @@
 /*
  * Taking, applying and deleting internal snapshots.
  *
- * Each has one moment at which it happens: when the header that names the new
- * snapshot table, or the new L1 table, is on disk.  Before it, counts are only
- * raised; after it, they are lowered: a crash leaves leaks (I3, I6).
+ * Each has one moment at which it happens: when the header that names new
+ * tables is on disk.  Where the active tree stays, and clusters of it get or
+ * lose another owner, the header names new counts too, since a copied flag and
+ * its count must never disagree.  Elsewhere counts are raised before and
+ * lowered after: a crash leaves leaks (I3, I6).
  *
  * The gate is closed and everything is committed when these are called.
  */
@@ -55,24 +57,117 @@ static int copy_entries(struct image *img, const struct qcow2_snapshot_table *t,
 	return 0;
 }
 
-/* Make `new` the snapshot table; the old one is given back. */
-static int replace_table(struct image *img,
-    const struct qcow2_snapshot_table *old, const struct raw_table *new,
-    struct err *e)
+static int check_table(
+    struct image *img, const struct raw_table *new, struct err *e)
+{
+	if (new->len <= QCOW2_SNAPSHOTS_LEN_MAX &&new->n <= QCOW2_SNAPSHOTS_MAX)
+		return 0;
+	return err_set(
+	    e, ERR_SYSTEM, EFBIG, "%s: too many snapshots", img->name);
+}
+
+/* ---- the change ------------------------------------------------------------
+ */
+
+/*
+ * From one set of snapshots to another.  The header that makes it so names new
+ * counts, a new L1 table and a new snapshot table.
+ */
+struct change {
+	const struct qcow2_snapshot_table *old;
+	struct raw_table new;
+	uint8_t *l1; /* the active one; free() it */
+	uint64_t l1_host, snapshot_l1_host, table_host;
+	struct qcow2_counts counts;
+	struct qcow2_spare spare; /* for L2 tables */
+};
+
+static void change_clear(struct change *c)
+{
+	free(c->l1);
+	free(c->new.buf);
+	qcow2_counts_clear(&c->counts);
+}
+
+static uint64_t l2_tables(const struct qcow2 *q)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < q->h.l1_n; i++)
+		n += qcow2_l1_get(q, i) != 0;
+	return n;
+}
+
+static int take_space(
+    struct image *img, uint64_t len, uint64_t *host, struct err *e)
+{
+	return len ? qcow2_space_take(img, len, host, e) : 0;
+}
+
+/* Nothing has changed yet; where this fails, counts are too high. */
+static void give_back(struct image *img, uint64_t host, uint64_t len)
+{
+	struct err ignored = ERR_INIT;
+
+	if (host)
+		qcow2_space_give(img, host, len, &ignored);
+}
+
+/* Take all the space that is needed; the counts are apart from here on. */
+static int begin(
+    struct image *img, struct change *c, bool snapshot_l1, struct err *e)
+{
+	const struct qcow2 *q = qcow2_of(img);
+	uint64_t l1_len = 8ull * q->h.l1_n;
+
+	c->l1 = qcow2_l1_copy(q, e);
+	if (!c->l1)
+		return -1;
+	if (!take_space(img, l1_len, &c->l1_host, e) &&
+	    !take_space(
+		img, snapshot_l1 ? l1_len : 0, &c->snapshot_l1_host, e) &&
+	    !take_space(img, c->new.len, &c->table_host, e) &&
+	    !qcow2_counts_move(img, l2_tables(q), &c->counts, &c->spare, e))
+		return 0;
+	give_back(img, c->l1_host, l1_len);
+	give_back(img, c->snapshot_l1_host, l1_len);
+	give_back(img, c->table_host, c->new.len);
+	return -1;
+}
+
+/* The active tree, which `owners` have now, gets its flags. */
+static int fit(
+    struct image *img, struct change *c, unsigned owners, struct err *e)
+{
+	return qcow2_tree_fit(
+		   img, c->l1, qcow2_of(img)->h.l1_n, owners, &c->spare, e) ||
+		       qcow2_spare_give(img, &c->spare, e)
+		   ? -1
+		   : 0;
+}
+
+/* All is in its place but the header, and the old tables. */
+static int finish(struct image *img, struct change *c, struct err *e)
 {
 	struct qcow2_header *h = &qcow2_of(img)->h;
-	uint64_t old_host = h->snapshot_host, host;
+	uint64_t old_l1_host = h->l1_host, old_host = h->snapshot_host;
+	uint64_t l1_len = 8ull * h->l1_n;
 
-	if (new->len > QCOW2_SNAPSHOTS_LEN_MAX || new->n > QCOW2_SNAPSHOTS_MAX)
-		return err_set(
-		    e, ERR_SYSTEM, EFBIG, "%s: too many snapshots", img->name);
-	if (qcow2_space_write(img, new->buf, new->len, &host, e))
+	if (qcow2_space_put(img, c->l1, l1_len, c->l1_host, e) ||
+	    qcow2_space_put(img, c->new.buf, c->new.len, c->table_host, e))
 		return -1;
-	h->snapshot_host = host;
-	h->snapshot_n = new->n;
-	if (qcow2_header_switch(img, e))
-		return image_fail(img, e);
-	return qcow2_space_give(img, old_host, old->len, e);
+	h->snapshot_host = c->table_host;
+	h->snapshot_n = c->new.n;
+	if (qcow2_l1_use(img, c->l1_host, h->l1_n, e)) {
+		h->snapshot_host = old_host;
+		h->snapshot_n = (uint32_t)c->old->n;
+		return -1;
+	}
+	return qcow2_counts_moved(img, &c->counts, e) ||
+		       qcow2_space_give(img, old_l1_host, l1_len, e) ||
+		       qcow2_space_give(img, old_host, c->old->len, e)
+		   ? -1
+		   : 0;
 }
 
 /* ---- create
@@ -87,8 +182,9 @@ static uint64_t next_id(const struct qcow2_snapshot_table *t)
 	return max + 1;
 }
 
+/* Where its L1 table is comes later. */
 static void put_entry(struct image *img, const struct qcow2_snapshot_table *t,
-    const char *name, uint64_t l1_host, struct raw_table *out)
+    const char *name, struct raw_table *out)
 {
 	const struct qcow2_header *h = &qcow2_of(img)->h;
 	uint8_t *p = out->buf + out->len;
@@ -99,7 +195,6 @@ static void put_entry(struct image *img, const struct qcow2_snapshot_table *t,
 	    id, sizeof id, "%llu", (unsigned long long)next_id(t));
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	put_be64(p, l1_host);
 	put_be32(p + 8, h->l1_n);
 	put_be16(p + 12, (uint16_t)id_len);
 	put_be16(p + 14, (uint16_t)name_len);
@@ -113,55 +208,44 @@ static void put_entry(struct image *img, const struct qcow2_snapshot_table *t,
 	out->n++;
 }
 
-/* A copy of the active L1 table, as a snapshot has it: nothing in it is ours
- * alone. */
-static int copy_l1(struct image *img, uint64_t *host, struct err *e)
+/* Could the tree have one more owner? */
+static int check_counts(struct image *img, struct err *e)
 {
 	const struct qcow2 *q = qcow2_of(img);
 	CLEANUP_FREE uint8_t *l1 = qcow2_l1_copy(q, e);
 
-	if (!l1)
-		return -1;
-	for (uint32_t i = 0; i < q->h.l1_n; i++)
-		put_be64(l1 + i * 8ull, be64(l1 + i * 8ull) & ~QCOW2_COPIED);
-	return qcow2_space_write(img, l1, 8ull * q->h.l1_n, host, e);
+	return l1 ? qcow2_tree_count(img, l1, q->h.l1_n, 0, e) : -1;
 }
 
-static int raise_active(struct image *img, int delta, struct err *e)
+/* Both have the same tables: nothing in them is the active one's alone. */
+static int create_with(
+    struct image *img, struct change *c, const char *name, struct err *e)
 {
-	const struct qcow2 *q = qcow2_of(img);
-	CLEANUP_FREE uint8_t *l1 = qcow2_l1_copy(q, e);
-
-	return l1 ? qcow2_tree_count(img, l1, q->h.l1_n, delta, e) : -1;
-}
-
-static int create_with(struct image *img, const struct qcow2_snapshot_table *t,
-    const char *name, struct err *e)
-{
-	CLEANUP_FREE uint8_t *buf = NULL;
-	struct raw_table new = {0};
-	uint64_t l1_host;
-	int rc;
+	const struct qcow2_header *h = &qcow2_of(img)->h;
+	uint64_t room = QCOW2_SNAPSHOT_LEN + EXTRA_LEN + 24 + NAME_MAX_LEN, at;
 
 	/* Counts of less than 16 bits overflow soon: look before a change. */
-	if (qcow2_of(img)->h.refcount_order < 4 && raise_active(img, 0, e))
+	if ((h->refcount_order < 4 && check_counts(img, e)) ||
+	    copy_entries(img, c->old, SIZE_MAX, room, &c->new, e))
 		return -1;
-	rc = copy_entries(img, t, SIZE_MAX,
-	    QCOW2_SNAPSHOT_LEN + EXTRA_LEN + 24 + NAME_MAX_LEN, &new, e);
-	buf = new.buf;
-	if (rc)
+	at = c->new.len;
+	put_entry(img, c->old, name, &c->new);
+	if (check_table(img, &c->new, e) || begin(img, c, true, e))
 		return -1;
-	/* From here on a failure leaves counts too high. */
-	if (raise_active(img, 1, e) || qcow2_tree_fix_copied(img, e) ||
-	    copy_l1(img, &l1_host, e))
-		return image_fail(img, e);
-	put_entry(img, t, name, l1_host, &new);
-	return replace_table(img, t, &new, e) ? image_fail(img, e) : 0;
+	put_be64(c->new.buf + at, c->snapshot_l1_host);
+	return qcow2_tree_count(img, c->l1, h->l1_n, 1, e) ||
+		       fit(img, c, 2, e) ||
+		       qcow2_space_put(img, c->l1, 8ull * h->l1_n,
+			   c->snapshot_l1_host, e) ||
+		       finish(img, c, e)
+		   ? image_fail(img, e)
+		   : 0;
 }
 
 static int create(struct image *img, const char *name, struct err *e)
 {
 	struct qcow2_snapshot_table t;
+	struct change c = {.old = &t};
 	int rc;
 
 	if (qcow2_of(img)->h.incompatible & QCOW2_I_DATA_FILE)
@@ -171,7 +255,8 @@ static int create(struct image *img, const char *name, struct err *e)
 		    img->name);
 	if (qcow2_snapshots_read(img, &t, e))
 		return -1;
-	rc = create_with(img, &t, name, e);
+	rc = create_with(img, &c, name, e);
+	change_clear(&c);
 	qcow2_snapshots_clear(&t);
 	return rc;
 }
@@ -199,28 +284,22 @@ static uint8_t *read_l1(
 	return l1;
 }
 
-static int delete_with(struct image *img, const struct qcow2_snapshot_table *t,
-    size_t which, struct err *e)
+static int delete_with(
+    struct image *img, struct change *c, size_t which, struct err *e)
 {
-	const struct qcow2_snapshot *s = &t->item[which];
-	CLEANUP_FREE uint8_t *l1 = read_l1(img, s, e), *buf = NULL;
-	struct raw_table new = {0};
-	int rc;
+	const struct qcow2_snapshot *s = &c->old->item[which];
+	CLEANUP_FREE uint8_t *l1 = read_l1(img, s, e);
 
-	if (!l1)
+	if (!l1 || copy_entries(img, c->old, which, 0, &c->new, e) ||
+	    begin(img, c, false, e))
 		return -1;
-	rc = copy_entries(img, t, which, 0, &new, e);
-	buf = new.buf;
-	if (rc)
-		return -1;
-	/* From here on a failure leaves counts too high. */
-	if (replace_table(img, t, &new, e) ||
-	    qcow2_tree_count(img, l1, s->l1_n, -1, e) ||
+	if (qcow2_tree_count(img, l1, s->l1_n, -1, e) || fit(img, c, 1, e) ||
+	    finish(img, c, e) ||
 	    qcow2_space_give(img, s->l1_host, 8ull * s->l1_n, e))
 		return image_fail(img, e);
 	/* The bytes of freed clusters may get another meaning. */
 	packed_forget(img->packed, 0, UINT64_MAX);
-	return qcow2_tree_fix_copied(img, e) ? image_fail(img, e) : 0;
+	return 0;
 }
 
 static size_t find_to_delete(
@@ -238,6 +317,7 @@ static size_t find_to_delete(
 static int delete (struct image *img, const char *which, struct err *e)
 {
 	struct qcow2_snapshot_table t;
+	struct change c = {.old = &t};
 	size_t i;
 	int rc;
 
@@ -245,7 +325,8 @@ static int delete (struct image *img, const char *which, struct err *e)
 		return -1;
 	i = find_to_delete(&t, which);
 	rc = i == SIZE_MAX ? err_set(e, ERR_USAGE, ENOENT, "snapshot not found")
-			   : delete_with(img, &t, i, e);
+			   : delete_with(img, &c, i, e);
+	change_clear(&c);
 	qcow2_snapshots_clear(&t);
 	return rc;
 }

@@ -24,21 +24,27 @@ int qcow2_space_take(
 	return rc;
 }
 
-int qcow2_space_write(struct image *img, const uint8_t *buf, uint64_t len,
-    uint64_t *host, struct err *e)
+int qcow2_space_put(struct image *img, const uint8_t *buf, uint64_t len,
+    uint64_t host, struct err *e)
 {
-	struct qcow2 *q = qcow2_of(img);
-	uint64_t padded = round_up(len, q->cluster_len);
+	uint64_t padded = round_up(len, qcow2_of(img)->cluster_len);
 
-	*host = 0;
-	if (!len)
-		return 0;
-	if (qcow2_space_take(img, len, host, e) ||
-	    host_pwrite(img->file, buf, len, *host, e))
+	if (len && host_pwrite(img->file, buf, len, host, e))
 		return -1;
 	if (padded == len)
 		return 0;
-	return host_zero(img->file, *host + len, padded - len, 0, e);
+	return host_zero(img->file, host + len, padded - len, 0, e);
+}
+
+int qcow2_space_write(struct image *img, const uint8_t *buf, uint64_t len,
+    uint64_t *host, struct err *e)
+{
+	*host = 0;
+	if (!len)
+		return 0;
+	return qcow2_space_take(img, len, host, e)
+		   ? -1
+		   : qcow2_space_put(img, buf, len, *host, e);
 }
 
 int qcow2_space_give(
