@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * check: is an image consistent?
+ * check: is an image consistent?  With -r, make it so.
  *
  * Findings go to stderr as they are made, the report to stdout.
  */
@@ -59,8 +59,20 @@ static void print_counts(FILE *f, const struct img_check *x)
 		    x->check_errors);
 }
 
+static void print_fixed(FILE *f, const struct img_check *x)
+{
+	if (x->corruptions_fixed || x->leaks_fixed)
+		fprintf(f,
+		    "The following inconsistencies were found and repaired:\n\n"
+		    "    %" PRIu64 " leaked clusters\n"
+		    "    %" PRIu64 " corruptions\n\n"
+		    "Double checking the fixed image now...\n",
+		    x->leaks_fixed, x->corruptions_fixed);
+}
+
 static void print_human(FILE *f, const struct img_check *x)
 {
+	print_fixed(f, x);
 	print_counts(f, x);
 	if (x->total && x->allocated)
 		fprintf(f,
@@ -90,8 +102,10 @@ static void print_json(
 	put_count(&w, "compressed-clusters", x->packed);
 	put_count(&w, "total-clusters", x->total);
 	put_count(&w, "corruptions", x->corruptions);
+	put_count(&w, "corruptions-fixed", x->corruptions_fixed);
 	jout_u64(&w, "check-errors", x->check_errors);
 	put_count(&w, "leaks", x->leaks);
+	put_count(&w, "leaks-fixed", x->leaks_fixed);
 	put_count(&w, "allocated-clusters", x->allocated);
 	jout_text(&w, "filename", name);
 	jout_text(&w, "format", format);
@@ -125,6 +139,24 @@ static enum status print_report(const struct check_args *a, bool json,
 	return out_end(&out, 0) ? STATUS_INCOMPLETE : verdict(x);
 }
 
+/* 0: it is only checked. */
+static int repair_of(const char *text)
+{
+	if (!text)
+		return 0;
+	return strcmp(text, "all") ? IMG_REPAIR_LEAKS : IMG_REPAIR_ALL;
+}
+
+static int run(struct image *img, const struct check_args *a,
+    struct img_check *x, struct err *e)
+{
+	int repair = repair_of(a->repair);
+
+	return repair ? img_repair(img, (enum img_repair)repair, x,
+			    print_finding, NULL, e)
+		      : img_check(img, x, print_finding, NULL, e);
+}
+
 static enum status check(
     const struct check_args *a, const struct source *s, bool json)
 {
@@ -139,7 +171,7 @@ static enum status check(
 		msg_error("This image format does not support checks");
 		return STATUS_UNSUPPORTED;
 	}
-	if (img_check(img, &x, print_finding, NULL, &e)) {
+	if (run(img, a, &x, &e)) {
 		err_prefix(&e, "Check failed: ");
 		return msg_err(&e);
 	}
@@ -148,14 +180,11 @@ static enum status check(
 
 static bool repair_valid(const char *text)
 {
-	if (!text)
+	if (!text || !strcmp(text, "leaks") || !strcmp(text, "all"))
 		return true;
-	if (strcmp(text, "leaks") && strcmp(text, "all"))
-		msg_usage("Unknown option value for -r (expecting 'leaks' or "
-			  "'all'): %s",
-		    text);
-	else
-		msg_error("Repair is not supported by this version");
+	msg_usage("Unknown option value for -r (expecting 'leaks' or "
+		  "'all'): %s",
+	    text);
 	return false;
 }
 
@@ -170,6 +199,8 @@ static int check_run(void *args)
 		return STATUS_INCOMPLETE;
 	s = source_operand(&a->c, a->c.operands[0]);
 	s.how.flags |= IMG_O_CHECK;
+	if (a->repair)
+		s.how.flags |= IMG_O_RDWR;
 	if (!source_cache(a->c.src_cache, "source cache", &s.how.cache))
 		return STATUS_INCOMPLETE;
 	return (int)check(a, &s, json);
@@ -181,7 +212,7 @@ static const struct opt opts[] = {
     OPT_QUIET,
     OPT_FORMAT("format"),
     OPT_OUTPUT,
-    {'r', "repair", "leaks|all", "repair (not supported by this version)",
+    {'r', "repair", "leaks|all", "repair what is found: leaked space, or all",
 	offsetof(struct check_args, repair)},
     OPT_SRC_CACHE,
     OPT_FORCE_SHARE,

@@ -166,6 +166,10 @@ struct driver {
 	int (*walk)(struct image *img, struct walker *w, struct err *e);
 	int (*check)(struct image *img, struct img_check *out,
 	    void (*report)(void *, const char *), void *arg, struct err *e);
+	/* gate exclusive; the image was opened with IMG_O_CHECK. */
+	int (*repair)(struct image *img, enum img_repair what,
+	    struct img_check *out, void (*report)(void *, const char *),
+	    void *arg, struct err *e);
 	int (*measure)(struct options *o, uint64_t size, struct image *src,
 	    struct img_measure *out, struct err *e);
 	/* Fill cluster_size, dirty, encrypted, specific of the info. */

@@ -354,6 +354,7 @@ struct img_check {
 	uint64_t corruptions, leaks; /* as found                            */
 	uint64_t image_end;	     /* host bytes; 0 unknown               */
 	uint64_t total, allocated, fragmented, packed; /* guest clusters      */
+	uint64_t corruptions_fixed, leaks_fixed;       /* by img_repair()     */
 };
 /*
  * Read-only consistency check.  `report` gets one line (no newline) for each
@@ -361,6 +362,19 @@ struct img_check {
  * ENOTSUP: this format has none.
  */
 int img_check(struct image *img, struct img_check *out,
+    void (*report)(void *arg, const char *line), void *arg, struct err *e);
+
+enum img_repair {
+	IMG_REPAIR_LEAKS = 1, /* give back space that nothing uses: refused
+				 where counts are too damaged to do it        */
+	IMG_REPAIR_ALL,	      /* whatever can be repaired                     */
+};
+/*
+ * Check, and repair what is found, for a handle with IMG_O_CHECK | IMG_O_RDWR.
+ * *out says what is wrong afterwards.  A crash or a failure at any moment
+ * leaves nothing worse than it was.
+ */
+int img_repair(struct image *img, enum img_repair what, struct img_check *out,
     void (*report)(void *arg, const char *line), void *arg, struct err *e);
 
 /* ---- copying and comparing -------------------------------------------- */

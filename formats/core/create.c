@@ -313,18 +313,3 @@ int img_measure(const char *format, struct options *o, struct image *src,
 		    e, ERR_USAGE, EFBIG, "Image size must be less than 8 EiB");
 	return drv->measure(o, round_up(size, SECTOR_LEN), src, out, e);
 }
-
-int img_check(struct image *img, struct img_check *out,
-    void (*report)(void *arg, const char *line), void *arg, struct err *e)
-{
-	int rc;
-
-	*out = (struct img_check){0};
-	if (!img->drv->check)
-		return err_set(e, ERR_UNSUPPORTED, ENOTSUP,
-		    "This image format does not support checks");
-	gate_close(&img->gate);
-	rc = img->drv->check(img, out, report, arg, e);
-	gate_open(&img->gate);
-	return rc;
-}

@@ -313,8 +313,10 @@ struct image *img_open(
     const char *name, const struct img_open *how, struct err *e)
 {
 	if ((how->flags & IMG_O_FORCE_SHARE) && (how->flags & IMG_O_RDWR)) {
-		err_usage(
-		    e, "force-share=on can only be used with read-only images");
+		err_usage(e,
+		    "Could not open '%s': force-share=on can only be used with "
+		    "read-only images",
+		    name);
 		return NULL;
 	}
 	return open_named(name, NULL, how, e);

@@ -57,7 +57,7 @@ int check_count(
 		return 0;
 	/* The last cluster of a file may be cut, so less than one is fine. */
 	if (!add_ok(host, len, &end) ||
-	    (end > c->file_len && end - c->file_len >= c->q->cluster_len)) {
+	    (end > c->count_len && end - c->count_len >= c->q->cluster_len)) {
 		check_corrupt(c, times,
 		    "ERROR: counting reference for region exceeding the end of "
 		    "the file by one cluster or more: offset 0x%" PRIx64
@@ -81,6 +81,14 @@ int check_read(
 
 	memset((uint8_t *)buf + there, 0, len - there);
 	return there ? host_pread(c->img->file, buf, there, host, e) : 0;
+}
+
+int check_put(struct check *c, uint64_t host, uint64_t entry, struct err *e)
+{
+	uint8_t buf[8];
+
+	put_be64(buf, entry);
+	return host_pwrite(c->img->file, buf, sizeof buf, host, e);
 }
 
 static int entries_in(struct check *c, const uint8_t *p, uint64_t n,
@@ -204,11 +212,11 @@ static int add_snapshot(struct check *c, const struct qcow2_snapshot *s,
 		    s->vm.id, s->vm.name, s->l1_n);
 		return 0;
 	}
+	if (spans_add(entries, s->l1_host, end, e))
+		return -1;
 	/* Past the end of the file: a finding of its own. */
 	if (end > c->file_len && end - c->file_len >= c->q->cluster_len)
 		return check_count(c, s->l1_host, len, 1, e);
-	if (spans_add(entries, s->l1_host, end, e))
-		return -1;
 	/* Whole clusters, where the file may have them. */
 	whole = round_up(end, c->q->cluster_len);
 	if (whole < c->file_len + c->q->cluster_len)
@@ -258,29 +266,66 @@ static int snapshots(struct check *c, struct err *e)
 
 /* ---- the whole ----------------------------------------------------------- */
 
-static int load_reftable(struct check *c, struct err *e)
+static uint64_t reftable_len(const struct check *c)
 {
-	const struct qcow2_header *h = &c->q->h;
-	uint64_t len = (uint64_t)h->reftable_cl << h->cluster_bits;
-
-	c->reftable_n = len / 8;
-	c->reftable = malloc(len);
-	if (!c->reftable)
-		return err_nomem(e);
-	if (check_count(c, h->reftable_host, len, 1, e))
-		return -1;
-	return check_read(c, c->reftable, len, h->reftable_host, e);
+	return (uint64_t)c->q->h.reftable_cl << c->q->h.cluster_bits;
 }
 
-static int run(struct check *c, struct err *e)
+int check_load_reftable(struct check *c, struct err *e)
+{
+	uint64_t len = reftable_len(c);
+
+	c->reftable_n = len / 8;
+	c->reftable = malloc(len + 1);
+	if (!c->reftable)
+		return err_nomem(e);
+	return check_read(c, c->reftable, len, c->q->h.reftable_host, e);
+}
+
+/* What is counted so far belongs to structures that nothing may touch. */
+static int keep_structures(struct check *c, struct err *e)
+{
+	CLEANUP_FREE uint64_t *keys = refmap_keys(&c->refs, e);
+
+	for (size_t i = 0; keys && i < c->refs.n; i++) {
+		for (unsigned j = 0; j < REFMAP_PAGE_N; j++) {
+			uint64_t cl = keys[i] * REFMAP_PAGE_N + j;
+			uint64_t n = refmap_get(&c->refs, cl);
+
+			if (n && refmap_set(&c->structures, cl, n, e))
+				return -1;
+		}
+	}
+	return keys ? 0 : -1;
+}
+
+int check_mapping(struct check *c, struct err *e)
 {
 	if (check_count(c, 0, c->q->cluster_len, 1, e) || active_l1(c, e) ||
-	    snapshots(c, e) || check_l2_tables(c, e) || load_reftable(c, e) ||
-	    check_bitmaps(c, e) || check_refblocks(c, e) ||
-	    check_compare(c, e) || check_copied(c, e))
+	    snapshots(c, e) || check_bitmaps(c, e) ||
+	    (c->repair && keep_structures(c, e)))
+		return -1;
+	return check_l2_tables(c, e);
+}
+
+int check_references(struct check *c, struct err *e)
+{
+	if (check_mapping(c, e) || check_load_reftable(c, e) ||
+	    check_count(c, c->q->h.reftable_host, reftable_len(c), 1, e))
+		return -1;
+	return check_refblocks(c, e);
+}
+
+int check_run(struct check *c, struct err *e)
+{
+	if (check_references(c, e) || check_compare(c, e))
 		return -1;
 	c->out->image_end = c->end_cl << c->q->h.cluster_bits;
-	return 0;
+	/* Flags follow from the counts, which a repair changes first. */
+	if (c->repair &&
+	    (c->out->corruptions || c->out->leaks || c->out->check_errors))
+		return 0;
+	return check_copied(c, e);
 }
 
 int check_settle(struct image *img, struct err *e)
@@ -297,31 +342,46 @@ int check_settle(struct image *img, struct err *e)
 	return rc;
 }
 
-int qcow2_check(struct image *img, struct img_check *out,
+int check_begin(struct check *c, struct image *img, struct img_check *out,
     void (*report)(void *, const char *), void *arg, struct err *e)
 {
-	struct check c = {.img = img,
+	*c = (struct check){.img = img,
 	    .q = qcow2_of(img),
 	    .end_cl = 1,
 	    .out = out,
 	    .report = report,
 	    .arg = arg};
-	int rc;
-
 	if (check_settle(img, e))
 		return -1;
-	c.file_len = host_size(img->file);
-	c.cl_n = div_up(c.file_len, c.q->cluster_len);
-	out->total = div_up(img_size(img), c.q->cluster_len);
-	if (c.cl_n > CL_N_MAX)
+	c->file_len = c->count_len = host_size(img->file);
+	c->cl_n = div_up(c->file_len, c->q->cluster_len);
+	out->total = div_up(img_size(img), c->q->cluster_len);
+	if (c->cl_n > CL_N_MAX)
 		return err_set(e, ERR_UNSUPPORTED, EFBIG,
 		    "%s: the file has %" PRIu64
 		    " clusters: at most %d can be checked",
-		    img->name, c.cl_n, CL_N_MAX);
-	rc = run(&c, e);
-	refmap_destroy(&c.refs);
-	refmap_destroy(&c.l2_all);
-	refmap_destroy(&c.l2_active);
-	free(c.reftable);
+		    img->name, c->cl_n, CL_N_MAX);
+	return 0;
+}
+
+void check_end(struct check *c)
+{
+	refmap_destroy(&c->refs);
+	refmap_destroy(&c->l2_all);
+	refmap_destroy(&c->l2_active);
+	refmap_destroy(&c->structures);
+	free(c->reftable);
+	c->reftable = NULL;
+}
+
+int qcow2_check(struct image *img, struct img_check *out,
+    void (*report)(void *, const char *), void *arg, struct err *e)
+{
+	struct check c;
+	int rc = check_begin(&c, img, out, report, arg, e);
+
+	if (!rc)
+		rc = check_run(&c, e);
+	check_end(&c);
 	return rc;
 }

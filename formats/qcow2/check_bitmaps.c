@@ -79,5 +79,6 @@ int check_bitmaps(struct check *c, struct err *e)
 		return -1;
 	}
 	check_corrupt(c, 1, "ERROR %s", bad.msg);
+	c->unknown = true;
 	return 0;
 }

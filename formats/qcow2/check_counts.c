@@ -13,14 +13,14 @@ static uint64_t block_ix_of(const struct check *c, uint64_t cl)
 	return cl >> (c->q->h.cluster_bits + 3 - c->q->h.refcount_order);
 }
 
-static uint64_t entry_of(const struct check *c, uint64_t block_ix)
+uint64_t check_block_entry(const struct check *c, uint64_t block_ix)
 {
 	return block_ix < c->reftable_n ? be64(c->reftable + block_ix * 8) : 0;
 }
 
 static uint64_t block_host(const struct check *c, uint64_t block_ix)
 {
-	return entry_of(c, block_ix) & ~QCOW2_REFTABLE_RESERVED;
+	return check_block_entry(c, block_ix) & ~QCOW2_REFTABLE_RESERVED;
 }
 
 /* Can the block be read? */
@@ -31,7 +31,7 @@ static bool block_ok(const struct check *c, uint64_t block_ix)
 	return is_aligned(host, c->q->cluster_len) && host <= INT64_MAX;
 }
 
-static uint64_t count_max(const struct check *c)
+uint64_t check_count_max(const struct check *c)
 {
 	unsigned bits = 1u << c->q->h.refcount_order;
 
@@ -43,8 +43,11 @@ static uint64_t count_max(const struct check *c)
 static int check_block(struct check *c, uint64_t ix, struct err *e)
 {
 	uint64_t host = block_host(c, ix), refs;
+	bool rebuild = c->rebuild;
 
-	if (entry_of(c, ix) & QCOW2_REFTABLE_RESERVED) {
+	c->rebuild = true; /* unless nothing is found */
+
+	if (check_block_entry(c, ix) & QCOW2_REFTABLE_RESERVED) {
 		check_corrupt(c, 1,
 		    "ERROR refcount table entry %" PRIu64
 		    " has reserved bits set",
@@ -61,12 +64,16 @@ static int check_block(struct check *c, uint64_t ix, struct err *e)
 	if (host >> c->q->h.cluster_bits >= c->cl_n) {
 		check_corrupt(c, 1,
 		    "ERROR refcount block %" PRIu64 " is outside image", ix);
+		c->outside = true;
+		c->rebuild = rebuild;
 		return 0;
 	}
 	if (check_count(c, host, c->q->cluster_len, 1, e))
 		return -1;
 	refs = refmap_get(&c->refs, host >> c->q->h.cluster_bits);
-	refs = min_u64(refs, count_max(c));
+	if (refs == 1)
+		c->rebuild = rebuild;
+	refs = min_u64(refs, check_count_max(c));
 	if (refs != 1)
 		check_corrupt(c, 1,
 		    "ERROR refcount block %" PRIu64 " refcount=%" PRIu64, ix,
@@ -77,7 +84,7 @@ static int check_block(struct check *c, uint64_t ix, struct err *e)
 int check_refblocks(struct check *c, struct err *e)
 {
 	for (uint64_t ix = 0; ix < c->reftable_n; ix++)
-		if (entry_of(c, ix) && check_block(c, ix, e))
+		if (check_block_entry(c, ix) && check_block(c, ix, e))
 			return -1;
 	return 0;
 }
@@ -88,7 +95,7 @@ int check_refblocks(struct check *c, struct err *e)
 static int differ(
     struct check *c, uint64_t cl, uint64_t disk, uint64_t refs, struct err *e)
 {
-	uint64_t max = count_max(c);
+	uint64_t max = check_count_max(c);
 
 	if (refs > max) {
 		check_corrupt(c, refs - max,
@@ -96,6 +103,8 @@ static int differ(
 		    cl << c->q->h.cluster_bits);
 		refs = max;
 	}
+	if (!disk)
+		c->uncounted = true;
 	if (disk < refs)
 		check_corrupt(c, 1,
 		    "ERROR cluster %" PRIu64 " refcount=%" PRIu64
@@ -154,8 +163,11 @@ static int compare_uncounted(struct check *c, uint64_t key, struct err *e)
 	for (unsigned i = 0; i < REFMAP_PAGE_N; i++) {
 		uint64_t cl = key * REFMAP_PAGE_N + i;
 
-		if (cl < c->cl_n && !entry_of(c, block_ix_of(c, cl)) &&
-		    compare(c, cl, 0, e))
+		if (cl >= c->cl_n || check_block_entry(c, block_ix_of(c, cl)))
+			continue;
+		if (refmap_get(&c->refs, cl))
+			c->rebuild = true;
+		if (compare(c, cl, 0, e))
 			return -1;
 	}
 	return 0;
@@ -170,7 +182,7 @@ static int compare_blocks(struct check *c, struct err *e)
 	if (!block)
 		return err_nomem(e);
 	for (uint64_t ix = 0; ix < blocks; ix++) {
-		if (!entry_of(c, ix))
+		if (!check_block_entry(c, ix))
 			continue;
 		if (!block_ok(c, ix))
 			unreadable_block(c, ix);

@@ -1,26 +1,41 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The L2 tables, for check.h: each is read once to count what its entries
- * refer to, and those of the active L1 table once more for their COPIED flags.
- * They are visited in the order in which they lie in the file.
+ * The L2 tables, for check.h: visiting them in the order in which they lie in
+ * the file, and counting what their entries refer to.
  */
 #include <inttypes.h>
 
 #include "check.h"
 
-/* One L2 table at hand. */
-struct l2 {
-	uint64_t host;
-	const uint8_t *data;
-	uint64_t times, active; /* references: all, from the active L1 table */
-	uint64_t next;		/* where contiguous data would go on; 0: any */
-};
+/* ---- entries ------------------------------------------------------------- */
 
-typedef int l2_fn(struct check *c, struct l2 *t, struct err *e);
-
-static bool has_data_file(const struct check *c)
+void check_l2_get(const struct check *c, const struct check_l2 *t, uint32_t ix,
+    struct qcow2_entry *n)
 {
-	return c->q->h.incompatible & QCOW2_I_DATA_FILE;
+	const uint8_t *p = t->data + (size_t)ix * c->q->l2_entry_len;
+
+	n->l2 = be64(p);
+	n->sub = c->q->sub_n > 1 ? be64(p + 8) : 0;
+	n->host = n->l2 & QCOW2_HOST_MASK;
+}
+
+void check_l2_put(const struct check *c, struct check_l2 *t, uint32_t ix,
+    const struct qcow2_entry *n)
+{
+	uint32_t at = ix * c->q->l2_entry_len;
+
+	put_be64(t->data + at, n->l2);
+	if (c->q->sub_n > 1)
+		put_be64(t->data + at + 8, n->sub);
+	if (!t->dirty_end)
+		t->dirty = at;
+	t->dirty_end = at + c->q->l2_entry_len;
+}
+
+bool check_l2_alone(struct check *c, const struct check_l2 *t)
+{
+	return is_aligned(t->host, c->q->cluster_len) &&
+	       !refmap_get(&c->structures, t->host >> c->q->h.cluster_bits);
 }
 
 /* ---- visiting ------------------------------------------------------------ */
@@ -37,8 +52,8 @@ static int is_hole(struct check *c, uint64_t host, bool *hole, struct err *e)
 	return 0;
 }
 
-static int visit(
-    struct check *c, struct l2 *t, uint8_t *buf, l2_fn *fn, struct err *e)
+static int visit(struct check *c, struct check_l2 *t, uint8_t *buf,
+    check_l2_fn *fn, struct err *e)
 {
 	bool hole = t->host >= c->file_len;
 
@@ -49,16 +64,21 @@ static int visit(
 	if (check_read(c, buf, c->q->cluster_len, t->host, e))
 		return -1;
 	t->data = buf;
-	return fn(c, t, e);
+	if (fn(c, t, e))
+		return -1;
+	return t->dirty_end
+		   ? host_pwrite(c->img->file, buf + t->dirty,
+			 t->dirty_end - t->dirty, t->host + t->dirty, e)
+		   : 0;
 }
 
 /* The tables of one page of the map. */
 static int visit_page(struct check *c, struct refmap *m, uint64_t key,
-    uint8_t *buf, l2_fn *fn, struct err *e)
+    uint8_t *buf, check_l2_fn *fn, struct err *e)
 {
 	for (unsigned i = 0; i < REFMAP_PAGE_N; i++) {
 		uint64_t at = key * REFMAP_PAGE_N + i;
-		struct l2 t = {.host = at * CHECK_L2_UNIT};
+		struct check_l2 t = {.host = at * CHECK_L2_UNIT};
 
 		if (!refmap_get(m, at))
 			continue;
@@ -70,8 +90,8 @@ static int visit_page(struct check *c, struct refmap *m, uint64_t key,
 	return 0;
 }
 
-static int each_table(
-    struct check *c, struct refmap *m, l2_fn *fn, struct err *e)
+int check_each_l2(
+    struct check *c, struct refmap *m, check_l2_fn *fn, struct err *e)
 {
 	CLEANUP_FREE uint64_t *keys = refmap_keys(m, e);
 	CLEANUP_FREE uint8_t *buf = malloc(c->q->cluster_len);
@@ -88,8 +108,8 @@ static int each_table(
 
 /* ---- counting ------------------------------------------------------------ */
 
-static int count_packed(
-    struct check *c, struct l2 *t, const struct qcow2_entry *n, struct err *e)
+static int count_packed(struct check *c, struct check_l2 *t,
+    const struct qcow2_entry *n, struct err *e)
 {
 	uint64_t host;
 	uint32_t stored;
@@ -99,7 +119,7 @@ static int count_packed(
 		    "ERROR: coffset=0x%" PRIx64 ": copied flag must never be "
 		    "set for compressed clusters",
 		    n->host);
-	if (has_data_file(c)) {
+	if (check_data_file(c)) {
 		check_corrupt(c, t->times,
 		    "ERROR compressed cluster with data file, entry=0x%" PRIx64,
 		    n->l2);
@@ -121,13 +141,13 @@ static int count_packed(
 }
 
 /* Does the entry hold data that a reader would see? */
-static bool shows_data(const struct check *c, const struct qcow2_entry *n)
+bool check_shows_data(const struct check *c, const struct qcow2_entry *n)
 {
 	return c->q->sub_n > 1 ? n->sub & UINT32_MAX : !(n->l2 & QCOW2_ZERO);
 }
 
-static int count_plain(
-    struct check *c, struct l2 *t, const struct qcow2_entry *n, struct err *e)
+static int count_plain(struct check *c, struct check_l2 *t,
+    const struct qcow2_entry *n, struct err *e)
 {
 	if (n->sub & n->sub >> 32)
 		check_corrupt(c, t->times,
@@ -136,7 +156,7 @@ static int count_plain(
 		    n->host);
 	if (!is_aligned(n->host, c->q->cluster_len))
 		check_corrupt(c, t->times,
-		    shows_data(c, n)
+		    check_shows_data(c, n)
 			? "ERROR offset=%" PRIx64 ": Data cluster is not "
 			  "properly aligned; L2 entry corrupted."
 			: "ERROR offset=%" PRIx64 ": Preallocated cluster is "
@@ -146,13 +166,13 @@ static int count_plain(
 	if (t->next && n->host != t->next)
 		c->out->fragmented += t->active;
 	t->next = n->host + c->q->cluster_len;
-	return has_data_file(c)
+	return check_data_file(c)
 		   ? 0
 		   : check_count(c, n->host, c->q->cluster_len, t->times, e);
 }
 
-static int count_entry(
-    struct check *c, struct l2 *t, const struct qcow2_entry *n, struct err *e)
+static int count_entry(struct check *c, struct check_l2 *t,
+    const struct qcow2_entry *n, struct err *e)
 {
 	if (n->l2 & QCOW2_PACKED)
 		return count_packed(c, t, n, e);
@@ -160,7 +180,7 @@ static int count_entry(
 		check_corrupt(c, t->times,
 		    "ERROR found l2 entry with reserved bits set: %" PRIx64,
 		    n->l2);
-	if (n->host || (has_data_file(c) && n->l2 & QCOW2_COPIED))
+	if (n->host || (check_data_file(c) && n->l2 & QCOW2_COPIED))
 		return count_plain(c, t, n, e);
 	if (n->sub & UINT32_MAX)
 		check_corrupt(c, t->times,
@@ -169,22 +189,12 @@ static int count_entry(
 	return 0;
 }
 
-static void get_entry(const struct check *c, const struct l2 *t, uint32_t ix,
-    struct qcow2_entry *n)
-{
-	const uint8_t *p = t->data + (size_t)ix * c->q->l2_entry_len;
-
-	n->l2 = be64(p);
-	n->sub = c->q->sub_n > 1 ? be64(p + 8) : 0;
-	n->host = n->l2 & QCOW2_HOST_MASK;
-}
-
-static int count_table(struct check *c, struct l2 *t, struct err *e)
+static int count_table(struct check *c, struct check_l2 *t, struct err *e)
 {
 	for (uint32_t ix = 0; ix < c->q->l2_n; ix++) {
 		struct qcow2_entry n;
 
-		get_entry(c, t, ix, &n);
+		check_l2_get(c, t, ix, &n);
 		if ((n.l2 || n.sub) && count_entry(c, t, &n, e))
 			return -1;
 	}
@@ -214,68 +224,5 @@ int check_l2_tables(struct check *c, struct err *e)
 	for (size_t i = 0; i < c->l2_all.n; i++)
 		if (count_tables_of(c, keys[i], e))
 			return -1;
-	return each_table(c, &c->l2_all, count_table, e);
-}
-
-/* ---- COPIED flags -------------------------------------------------------- */
-
-static int copied_entry(
-    struct check *c, struct l2 *t, const struct qcow2_entry *n, struct err *e)
-{
-	uint64_t count = 1;
-	int known = 1;
-
-	if (!has_data_file(c))
-		known = check_disk_count(
-		    c, n->host >> c->q->h.cluster_bits, &count, e);
-	if (known == 1 && (count == 1) != (n->l2 >> 63))
-		check_corrupt(c, t->active,
-		    "ERROR OFLAG_COPIED data cluster: l2_entry=%" PRIx64
-		    " refcount=%" PRIu64,
-		    n->l2, count);
-	return known < 0 ? -1 : 0;
-}
-
-static int copied_table(struct check *c, struct l2 *t, struct err *e)
-{
-	if (!t->host) /* the header: nobody takes it for a table here */
-		return 0;
-	for (uint32_t ix = 0; ix < c->q->l2_n; ix++) {
-		struct qcow2_entry n;
-
-		get_entry(c, t, ix, &n);
-		if (n.l2 & QCOW2_PACKED)
-			continue;
-		if (!n.host && !(has_data_file(c) && n.l2 & QCOW2_COPIED))
-			continue;
-		if (copied_entry(c, t, &n, e))
-			return -1;
-	}
-	return 0;
-}
-
-static int copied_l1_entry(
-    struct check *c, uint64_t ix, uint64_t entry, uint64_t times, struct err *e)
-{
-	uint64_t host = entry & QCOW2_HOST_MASK, count;
-	int known = 0;
-
-	if (host)
-		known = check_disk_count(
-		    c, host >> c->q->h.cluster_bits, &count, e);
-	if (known == 1 && (count == 1) != (entry >> 63))
-		check_corrupt(c, times,
-		    "ERROR OFLAG_COPIED L2 cluster: l1_index=%" PRIu64
-		    " l1_entry=%" PRIx64 " refcount=%" PRIu64,
-		    ix, entry, count);
-	return known < 0 ? -1 : 0;
-}
-
-int check_copied(struct check *c, struct err *e)
-{
-	const struct qcow2_header *h = &c->q->h;
-
-	if (check_entries(c, h->l1_host, h->l1_n, 1, copied_l1_entry, e))
-		return -1;
-	return each_table(c, &c->l2_active, copied_table, e);
+	return check_each_l2(c, &c->l2_all, count_table, e);
 }

@@ -199,20 +199,27 @@ static int check_l1(
 		   : 0;
 }
 
-static int check_tables(
-    const struct qcow2_header *h, uint64_t file_len, struct err *e)
+/* A check tells all that is wrong, and a repair needs no table of old. */
+static int check_reftable(
+    const struct qcow2_header *h, bool check, uint64_t file_len, struct err *e)
 {
 	uint64_t len = h->reftable_cl * cluster_len(h);
 
-	if (check_l1(h, file_len, e))
-		return -1;
-	if (!len || len > QCOW2_REFTABLE_LEN_MAX)
+	if ((!len && !check) || len > QCOW2_REFTABLE_LEN_MAX)
 		return err_damaged(e,
 		    "qcow2 header: refcount_table_clusters is %" PRIu32
 		    ": must be 1 to %" PRIu64,
 		    h->reftable_cl, QCOW2_REFTABLE_LEN_MAX / cluster_len(h));
-	if (check_table(
-		h, "refcount_table_offset", h->reftable_host, len, file_len, e))
+	if (check && is_aligned(h->reftable_host, cluster_len(h)))
+		return 0;
+	return check_table(
+	    h, "refcount_table_offset", h->reftable_host, len, file_len, e);
+}
+
+static int check_tables(
+    const struct qcow2_header *h, bool check, uint64_t file_len, struct err *e)
+{
+	if (check_l1(h, file_len, e) || check_reftable(h, check, file_len, e))
 		return -1;
 	if (h->snapshot_n > QCOW2_SNAPSHOTS_MAX)
 		return qcow2_bad_max(
@@ -251,20 +258,22 @@ static void drop_meaningless(struct qcow2_header *h)
 	h->data_file = NULL;
 }
 
-static int read_all(struct hostfile *f, struct qcow2_header *h, struct err *e)
+static int read_all(
+    struct hostfile *f, bool check, struct qcow2_header *h, struct err *e)
 {
 	if (read_fixed(f, h, e) || qcow2_header_extensions(f, h, e) ||
-	    check_numbers(h, e) || check_tables(h, host_size(f), e) ||
+	    check_numbers(h, e) || check_tables(h, check, host_size(f), e) ||
 	    check_bitmaps(h, host_size(f), e))
 		return -1;
 	drop_meaningless(h);
 	return 0;
 }
 
-int qcow2_header_read(struct hostfile *f, struct qcow2_header *h, struct err *e)
+int qcow2_header_read(
+    struct hostfile *f, bool check, struct qcow2_header *h, struct err *e)
 {
 	memset(h, 0, sizeof *h);
-	if (!read_all(f, h, e))
+	if (!read_all(f, check, h, e))
 		return 0;
 	qcow2_header_clear(h);
 	return -1;

@@ -361,7 +361,7 @@ static int open_image(struct image *img, struct options *o, struct err *e)
 		return err_nomem(e);
 	clusterset_init(&q->meta);
 	img->priv = q;
-	if (qcow2_header_read(img->file, &q->h, e)) {
+	if (qcow2_header_read(img->file, img->flags & IMG_O_CHECK, &q->h, e)) {
 		free(q);
 		img->priv = NULL;
 		return -1;
@@ -447,6 +447,7 @@ const struct driver qcow2_driver = {
     .resize = qcow2_resize,
     .walk = qcow2_walk,
     .check = qcow2_check,
+    .repair = qcow2_repair,
     .measure = qcow2_measure,
     .describe = qcow2_describe,
     .snapshots = &qcow2_snapshots,

@@ -143,10 +143,11 @@ static inline struct qcow2 *qcow2_of(const struct image *img)
 /* header.c */
 /*
  * Read and check the header and its extensions.  Unknown incompatible
- * features are refused by name.  Free with qcow2_header_clear().
+ * features are refused by name.  Free with qcow2_header_clear().  With `check`
+ * the refcount table may be missing, or past the end of the file.
  */
 int qcow2_header_read(
-    struct hostfile *f, struct qcow2_header *h, struct err *e);
+    struct hostfile *f, bool check, struct qcow2_header *h, struct err *e);
 /* Extensions and the backing name, for qcow2_header_read(). */
 int qcow2_header_extensions(
     struct hostfile *f, struct qcow2_header *h, struct err *e);
@@ -475,6 +476,9 @@ int qcow2_resize(struct image *img, uint64_t size, enum img_prealloc prealloc,
     struct err *e);
 int qcow2_walk(struct image *img, struct walker *w, struct err *e);
 int qcow2_check(struct image *img, struct img_check *out,
+    void (*report)(void *, const char *), void *arg, struct err *e);
+/* repair.c */
+int qcow2_repair(struct image *img, enum img_repair what, struct img_check *out,
     void (*report)(void *, const char *), void *arg, struct err *e);
 int qcow2_measure(struct options *o, uint64_t size, struct image *src,
     struct img_measure *out, struct err *e);

@@ -3,6 +3,8 @@
 
 usage: qcow2-damage.py IMGCTL FIRST-SEED COUNT
 
+qcow2-repair.py uses the same images and the same damage.
+
 Works in the current folder.  A seed always gives the same damage.
 """
 import json
@@ -201,4 +203,5 @@ def main():
     sys.exit(1 if failed or not compared else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -52,7 +52,7 @@ static void check_round_trip(const char *name)
 	uint32_t len;
 	uint8_t *want, *got;
 
-	assert_ok(qcow2_header_read(f, &h, &e), &e);
+	assert_ok(qcow2_header_read(f, false, &h, &e), &e);
 	len = 1u << h.cluster_bits;
 	want = calloc(1, len);
 	got = calloc(1, len);
@@ -124,7 +124,7 @@ static void unknown_kept(void **state)
 	memcpy(in + 112, more, sizeof more);
 	memcpy(in + 120, ext, sizeof ext);
 	assert_ok(host_pwrite(f, in, sizeof in, 0, &e), &e);
-	assert_ok(qcow2_header_read(f, &h, &e), &e);
+	assert_ok(qcow2_header_read(f, false, &h, &e), &e);
 	assert_ok(qcow2_header_pack(&h, out, sizeof out, &e), &e);
 	assert_int_equal(be32(out + 100), 120);
 	assert_memory_equal(out + 112, more, sizeof more);
@@ -256,10 +256,10 @@ static void hostile(void **state)
 		struct qcow2_header h;
 
 		if (d->text) {
-			assert_fails(qcow2_header_read(f, &h, &e), &e,
+			assert_fails(qcow2_header_read(f, false, &h, &e), &e,
 			    d->errnum, d->text);
 		} else {
-			assert_ok(qcow2_header_read(f, &h, &e), &e);
+			assert_ok(qcow2_header_read(f, false, &h, &e), &e);
 			qcow2_header_clear(&h);
 		}
 		host_put(f);
@@ -288,7 +288,7 @@ static void truncated(void **state)
 		struct qcow2_header h;
 
 		assert_ok(host_truncate(f, keep[i], &e), &e);
-		assert_fails(qcow2_header_read(f, &h, &e), &e, EINVAL, "");
+		assert_fails(qcow2_header_read(f, false, &h, &e), &e, EINVAL, "");
 		host_put(f);
 	}
 	free(image);
@@ -314,7 +314,7 @@ static void feature_names(void **state)
 	memcpy(names + 96, "\0\7", 2);
 	memset(names + 98, 'x', 46); /* full length, no zero at the end */
 	f = damaged(image, len, &d);
-	assert_fails(qcow2_header_read(f, &h, &e), &e, ENOTSUP,
+	assert_fails(qcow2_header_read(f, false, &h, &e), &e, ENOTSUP,
 	    "Unsupported qcow2 feature(s): shiny new thing, "
 	    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx, "
 	    "Unknown incompatible feature: 40");
