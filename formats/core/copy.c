@@ -253,7 +253,7 @@ static int check_job(const struct img_copy *job, struct err *e)
 
 	if (!(job->flags & IMG_COPY_PACK))
 		return 0;
-	if (!dst->drv->info.can_pack || dst->unit > COPY_CHUNK)
+	if (!dst->drv->info.can_pack || dst->unit > COPY_UNIT_MAX)
 		return err_set(e, ERR_UNSUPPORTED, ENOTSUP,
 		    "Compression not supported for this file format");
 	return 0;
@@ -261,10 +261,10 @@ static int check_job(const struct img_copy *job, struct err *e)
 
 static unsigned thread_n(const struct copy *c)
 {
-	uint64_t each = COPY_CHUNK, runs;
+	uint64_t each = c->plan.chunk, runs;
 
 	if (c->job->flags & IMG_COPY_PACK)
-		each = COPY_CHUNK + 4ull * c->job->dst->unit;
+		each += 4ull * c->job->dst->unit;
 	runs = c->plan.total / c->plan.chunk + 1;
 	return (unsigned)min_u64(min_u64(runs, MEMORY_MAX / each),
 	    c->job->threads ? c->job->threads : crew_default());

@@ -14,8 +14,12 @@
 #include "write.h"
 #include "zero.h"
 
-/* Bytes handed to a worker at once; a multiple of every unit. */
-#define COPY_CHUNK (2u * MiB)
+/*
+ * Bytes handed to a worker at once, or one unit where that is longer: what it
+ * reads is still in the cache of its processor when it writes.
+ */
+#define COPY_CHUNK    (512u * KiB)
+#define COPY_UNIT_MAX (2u * MiB) /* of units that are packed */
 
 /* ---- plan -------------------------------------------------------------- */
 
@@ -72,7 +76,7 @@ struct copy_chunk {
 	uint32_t share_unit;
 	struct copy_run run; /* kind DATA                               */
 	uint64_t guest;	     /* where it goes                           */
-	uint8_t *buf;	     /* the guest bytes, COPY_CHUNK             */
+	uint8_t *buf;	     /* the guest bytes: the plan's chunk       */
 	bool loaded;	     /* buf holds them                          */
 	uint8_t *packed;     /* one unit, where the job packs           */
 	size_t packed_len;   /* of this chunk; 0: it is stored plain    */

@@ -14,8 +14,8 @@ int copy_chunk_init(
 
 	*c = (struct copy_chunk){
 	    .job = job, .target_zero = plan->target_zero, .share = plan->share};
-	c->buf = malloc(COPY_CHUNK);
-	c->part = calloc(COPY_CHUNK / SECTOR_LEN, sizeof *c->part);
+	c->buf = malloc(plan->chunk);
+	c->part = calloc(plan->chunk / SECTOR_LEN, sizeof *c->part);
 	if (!c->buf || !c->part)
 		return err_nomem(e);
 	if (!(job->flags & IMG_COPY_PACK))

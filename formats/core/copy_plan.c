@@ -91,7 +91,9 @@ int copy_plan_init(
 		    (unsigned long long)job->dst_off, img_name(job->dst),
 		    (unsigned long long)size);
 	p->grain = job->dst->unit > 1 ? job->dst->unit : RAW_GRAIN;
-	p->chunk = job->flags & IMG_COPY_PACK ? job->dst->unit : COPY_CHUNK;
+	p->chunk = job->dst->unit;
+	if (!(job->flags & IMG_COPY_PACK))
+		p->chunk = (uint32_t)max_u64(COPY_CHUNK, p->chunk);
 	p->shared_depth = find_shared(job);
 	p->share = copy_share_possible(job);
 	return find_zero(p, e);

@@ -172,7 +172,7 @@ static int write_bounced(struct hostfile *f, struct iov_walk *from,
 		iov_get(from, buf + (off - start), min_u64(stop, end) - off);
 		block.iov_base = buf;
 		block.iov_len = stop - start;
-		rc = iov_pwrite(f->fd, &block, 1, start);
+		rc = iov_pwrite(f->fd, &block, 1, SIZE_MAX, start);
 		if (rc)
 			return host_fail(f, rc, "write", end - off, off, e);
 	}

@@ -18,6 +18,13 @@
 #include "file.h"
 #include "iov.h"
 
+/*
+ * Bytes of one write into the page cache.  The kernel makes one block of memory
+ * of them where it can, and those of 2 MiB are hard to get: it may have to move
+ * pages first, or a hypervisor has to give them back.  Many times slower then.
+ */
+#define CACHED_WRITE_MAX (512u * KiB)
+
 static int file_readv(struct hostfile *f, const struct iovec *iov, int n,
     uint64_t off, struct err *e)
 {
@@ -45,6 +52,7 @@ static int file_writev(struct hostfile *f, const struct iovec *iov, int n,
     uint64_t off, struct err *e)
 {
 	uint64_t len = 0;
+	size_t max = f->flags & HOST_DIRECT ? SIZE_MAX : CACHED_WRITE_MAX;
 	struct range r;
 	int rc;
 
@@ -52,7 +60,7 @@ static int file_writev(struct hostfile *f, const struct iovec *iov, int n,
 		return direct_writev(f, iov, n, off, e);
 	iov_len(iov, n, &len);
 	direct_lock(f, &r, off, len);
-	rc = iov_pwrite(f->fd, iov, n, off);
+	rc = iov_pwrite(f->fd, iov, n, max, off);
 	direct_unlock(f, &r);
 	return rc ? host_fail(f, rc, "write", len, off, e) : 0;
 }

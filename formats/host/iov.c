@@ -70,30 +70,35 @@ void iov_put_zeroes(struct iov_walk *w)
 
 typedef ssize_t transfer(int, const struct iovec *, int, off_t);
 
-/* One system call, for what comes next, which is not nothing. */
+/*
+ * One system call, for what comes next, which is not nothing: whole buffers,
+ * or at most `max` bytes of one.
+ */
 static ssize_t transfer_some(
-    transfer *call, int fd, struct iov_walk *w, uint64_t off)
+    transfer *call, int fd, struct iov_walk *w, size_t max, uint64_t off)
 {
-	struct iovec rest;
+	struct iovec part;
 	uint8_t *piece;
+	bool cut;
 	ssize_t got;
 
 	iov_next(w, 0, &piece); /* past what is used up */
-	if (w->skip) {
-		rest.iov_base = (uint8_t *)w->iov->iov_base + w->skip;
-		rest.iov_len = w->iov->iov_len - w->skip;
+	cut = w->skip || w->iov->iov_len > max;
+	if (cut) {
+		part.iov_base = (uint8_t *)w->iov->iov_base + w->skip;
+		part.iov_len = min_u64(w->iov->iov_len - w->skip, max);
 	}
 	do
-		got = w->skip ? call(fd, &rest, 1, (off_t)off)
-			      : call(fd, w->iov, (int)min_u64(w->n, IOV_MAX),
-				    (off_t)off);
+		got = cut ? call(fd, &part, 1, (off_t)off)
+			  : call(fd, w->iov, (int)min_u64(w->n, IOV_MAX),
+				(off_t)off);
 	while (got < 0 && errno == EINTR);
 	return got;
 }
 
 /* Ends early, without an error, as iov.h says. */
 static int transfer_all(transfer *call, int fd, const struct iovec *iov, int n,
-    uint64_t off, uint32_t align, uint64_t *done)
+    size_t max, uint64_t off, uint32_t align, uint64_t *done)
 {
 	struct iov_walk w = {iov, n, 0};
 	uint64_t len = 0;
@@ -103,7 +108,7 @@ static int transfer_all(transfer *call, int fd, const struct iovec *iov, int n,
 	if (!iov_len(iov, n, &len) || off > INT64_MAX - len)
 		return EFBIG;
 	while (*done < len) {
-		ssize_t got = transfer_some(call, fd, &w, off + *done);
+		ssize_t got = transfer_some(call, fd, &w, max, off + *done);
 
 		if (got < 0)
 			return errno;
@@ -119,13 +124,13 @@ static int transfer_all(transfer *call, int fd, const struct iovec *iov, int n,
 int iov_pread(int fd, const struct iovec *iov, int n, uint64_t off,
     uint32_t align, uint64_t *done)
 {
-	return transfer_all(preadv, fd, iov, n, off, align, done);
+	return transfer_all(preadv, fd, iov, n, SIZE_MAX, off, align, done);
 }
 
-int iov_pwrite(int fd, const struct iovec *iov, int n, uint64_t off)
+int iov_pwrite(int fd, const struct iovec *iov, int n, size_t max, uint64_t off)
 {
 	uint64_t done, len;
-	int rc = transfer_all(pwritev, fd, iov, n, off, 1, &done);
+	int rc = transfer_all(pwritev, fd, iov, n, max, off, 1, &done);
 
 	if (!rc && iov_len(iov, n, &len) && done < len)
 		rc = EIO;

@@ -40,6 +40,8 @@ void iov_put_zeroes(struct iov_walk *w);
  */
 int iov_pread(int fd, const struct iovec *iov, int n, uint64_t off,
     uint32_t align, uint64_t *done);
-int iov_pwrite(int fd, const struct iovec *iov, int n, uint64_t off);
+/* A buffer longer than `max` takes several calls. */
+int iov_pwrite(
+    int fd, const struct iovec *iov, int n, size_t max, uint64_t off);
 
 #endif

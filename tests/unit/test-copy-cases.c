@@ -224,7 +224,7 @@ static void read_error(void **state)
 	job.threads = 1;
 	faultfile_fail(src.file, FAULT_READ, 2, EIO, false);
 	assert_fails(img_copy(&job, &e), &e, EIO,
-	    "error while reading at byte 2097152: ");
+	    "error while reading at byte 524288: ");
 
 	/* No sector can be read. */
 	job.flags = IMG_COPY_SALVAGE;
