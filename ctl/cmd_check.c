@@ -162,20 +162,23 @@ static enum status check(
 {
 	CLEANUP(image) struct image *img = NULL;
 	struct err e = ERR_INIT;
+	const char *format;
 	struct img_check x;
 
 	img = source_open(s, &e);
 	if (!img)
 		return msg_err(&e);
-	if (!img_format_find(img_format(img))->can_check) {
+	format = img_format(img);
+	if (!img_format_find(format)->can_check) {
 		msg_error("This image format does not support checks");
 		return STATUS_UNSUPPORTED;
 	}
-	if (run(img, a, &x, &e)) {
+	/* A repair is done when the image is closed. */
+	if (run(img, a, &x, &e) || img_close(take(img), &e)) {
 		err_prefix(&e, "Check failed: ");
 		return msg_err(&e);
 	}
-	return print_report(a, json, &x, img_format(img));
+	return print_report(a, json, &x, format);
 }
 
 static bool repair_valid(const char *text)
