@@ -7,6 +7,7 @@
  * time from the start of its round to its own end.  Writes that allocate are
  * done one after the other.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "latency.h"
 #include "msg.h"
 #include "out.h"
+#include "progress.h"
 #include "source.h"
 
 #define DEPTH_MAX 65536u
@@ -140,7 +142,7 @@ static int flush_if_due(struct bench *b, uint64_t n, struct err *e)
 	return img_flush(b->img, e);
 }
 
-static int run_all(struct bench *b, struct err *e)
+static int run_all(struct bench *b, struct img_progress progress, struct err *e)
 {
 	uint64_t begun = now_ns();
 
@@ -152,6 +154,8 @@ static int run_all(struct bench *b, struct err *e)
 		if (run_round(b, n, e) || flush_if_due(b, n, e))
 			return -1;
 		left -= n;
+		if (progress.step(progress.arg, b->count - left, b->count))
+			return err_set(e, ERR_SYSTEM, ECANCELED, "stopped");
 	}
 	b->ns = now_ns() - begun;
 	return 0;
@@ -315,6 +319,7 @@ static int prepare(struct bench *b, struct err *e)
 static int run_on(const struct bench_args *a, struct bench *b, struct source *s)
 {
 	struct err e = ERR_INIT;
+	struct progress p;
 	bool json;
 	int status;
 
@@ -325,7 +330,7 @@ static int run_on(const struct bench_args *a, struct bench *b, struct source *s)
 		return msg_err(&e);
 	if (!json && !a->c.quiet)
 		print_plan(b);
-	if (run_all(b, &e)) {
+	if (run_all(b, progress_begin(&p, &a->c, 1), &e)) {
 		err_prefix(&e, "Failed request: ");
 		return msg_err(&e);
 	}

@@ -8,6 +8,7 @@
 #include "createopts.h"
 #include "msg.h"
 #include "newimage.h"
+#include "progress.h"
 #include "source.h"
 
 #define BLOCK_LEN  512	/* bs= when it is not given */
@@ -75,7 +76,8 @@ static uint64_t blocks(const struct operands *x, uint64_t n)
 }
 
 static int copy(const struct operands *x, struct image *in,
-    const struct img_format *format, struct options *o, struct err *e)
+    const struct img_format *format, struct options *o,
+    struct img_progress progress, struct err *e)
 {
 	uint64_t size = img_size(in), skip = blocks(x, x->skip);
 	uint64_t len = blocks(x, x->count);
@@ -96,6 +98,7 @@ static int copy(const struct operands *x, struct image *in,
 	if (options_set(o, "size", size_text, e))
 		return -1;
 	n.copy.flags = IMG_COPY_SHARE;
+	n.copy.progress = progress;
 	n.copy.src_off = skip;
 	n.copy.len = len;
 	return newimage_make(&n, e);
@@ -109,6 +112,7 @@ static int dd_run(void *args)
 	CLEANUP(options) struct options *o = options_new(&e);
 	const struct img_format *format;
 	struct operands x;
+	struct progress p;
 	struct source s;
 
 	if (!o || read_operands(a, &x, &e))
@@ -121,7 +125,8 @@ static int dd_run(void *args)
 		return msg_err(&e);
 	format =
 	    createopts_format(a->target_format ? a->target_format : "raw", &e);
-	if (!format || copy(&x, in, format, o, &e))
+	if (!format ||
+	    copy(&x, in, format, o, progress_begin(&p, &a->c, 1), &e))
 		return msg_err(&e);
 	return EXIT_SUCCESS;
 }

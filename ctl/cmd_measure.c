@@ -8,6 +8,7 @@
 #include "jout.h"
 #include "msg.h"
 #include "out.h"
+#include "progress.h"
 #include "source.h"
 
 struct measure_args {
@@ -79,6 +80,7 @@ static int measure(
 {
 	CLEANUP(image) struct image *img = NULL;
 	struct img_measure m;
+	struct progress p;
 
 	if (a->c.operands_n) {
 		struct source s = source_operand(&a->c, a->c.operands[0]);
@@ -87,6 +89,7 @@ static int measure(
 		img = source_open(&s, e);
 		if (!img)
 			return -1;
+		img_set_progress(img, progress_begin(&p, &a->c, 1));
 	} else if (options_set(o, "size", a->size, e)) {
 		return -1;
 	}

@@ -4,6 +4,7 @@
 
 #include "msg.h"
 #include "out.h"
+#include "progress.h"
 #include "source.h"
 
 struct resize_args {
@@ -62,6 +63,7 @@ static int resize(const struct resize_args *a, const struct change *ch,
 {
 	CLEANUP(image) struct image *img = NULL;
 	struct source s = source_operand(&a->c, a->c.operands[0]);
+	struct progress p;
 	uint64_t size;
 
 	s.how.flags |= IMG_O_RDWR;
@@ -76,6 +78,7 @@ static int resize(const struct resize_args *a, const struct change *ch,
 		    e, "Preallocation can only be used for growing images");
 	if (size < img_size(img) && !may_shrink(a))
 		return EXIT_FAILURE;
+	img_set_progress(img, progress_begin(&p, &a->c, 1));
 	if (img_resize(img, size, prealloc, e))
 		return -1;
 	return img_close(take(img), e);

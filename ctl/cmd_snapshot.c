@@ -2,6 +2,7 @@
 /* snapshot: list, take, apply and delete internal snapshots. */
 #include "msg.h"
 #include "out.h"
+#include "progress.h"
 #include "snapshots.h"
 #include "source.h"
 
@@ -55,6 +56,7 @@ static int snapshot_run(void *args)
 	struct snapshot_args *a = args;
 	int changes = !!a->apply + !!a->create + !!a->delete, status;
 	struct err e = ERR_INIT;
+	struct progress p;
 	struct image *img;
 	struct source s;
 
@@ -69,6 +71,7 @@ static int snapshot_run(void *args)
 	img = source_open(&s, &e);
 	if (!img)
 		return msg_err(&e);
+	img_set_progress(img, progress_begin(&p, &a->c, 1));
 	status = changes ? act(a, img, &e) : list(img, &e);
 	if (img_close(img, &e) && !status)
 		status = msg_err(&e);

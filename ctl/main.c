@@ -21,6 +21,7 @@
 #include "object.h"
 #include "opts.h"
 #include "out.h"
+#include "signals.h"
 
 const struct command *const commands[] = {
     &cmd_check,
@@ -110,6 +111,7 @@ static int run_command(const struct command *cmd, int argc, char **argv)
 	}
 	opts_clear(cmd, args);
 	free(args);
+	signals_end();
 	return status;
 }
 
@@ -133,6 +135,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	signal(SIGUSR1, SIG_IGN);
+	signals_begin();
 	take_name(argv[0]);
 	if (argc < 2)
 		return msg_usage("Not enough arguments");

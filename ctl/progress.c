@@ -6,6 +6,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+#include "signals.h"
+
 static atomic_bool asked; /* by the signal */
 
 static void note_question(int sig)
@@ -33,7 +35,7 @@ static int step(void *arg, uint64_t done, uint64_t total)
 		   (done == total && p->last < 100)) {
 		print(p, percent);
 	}
-	return 0;
+	return signals_noted();
 }
 
 struct img_progress progress_begin(

@@ -2,7 +2,8 @@
 /*
  * Progress, as scripts read it from stdout: `    (12.34/100%)` and a carriage
  * return, many times, nothing else in between, and a newline at the end.
- * Without -p, the signal USR1 asks for one such line on stderr.
+ * Without -p, the signal USR1 asks for one such line on stderr.  A step is also
+ * where a command gives up after a signal (see signals.h).
  */
 #ifndef CTL_PROGRESS_H
 #define CTL_PROGRESS_H

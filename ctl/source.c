@@ -5,12 +5,15 @@
 #include <stdio.h>
 
 #include "msg.h"
+#include "signals.h"
 
 struct image *source_open(const struct source *s, struct err *e)
 {
 	CLEANUP(options) struct options *o = NULL;
 	struct image *img = NULL;
 
+	if (s->how.flags & IMG_O_RDWR || s->how.writable_depth)
+		signals_defer();
 	if (!s->is_opts)
 		return img_open(s->name, &s->how, e);
 	o = options_new(e);

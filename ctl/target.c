@@ -1,62 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * The file that a command makes: see target.h.
- *
- * A signal that ends the program removes the temporary file first.  The path
- * is registered with signals blocked, so that there is no moment in which the
- * file exists unregistered.
- */
+/* The file that a command makes: see target.h. */
 #include "target.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
+#include "signals.h"
+
 #define BASE_MAX  200	     /* bytes of the old name in the temporary one */
 #define XATTR_MAX (64 << 10) /* bytes: the limit of the kernel */
-
-/* ---- signals ------------------------------------------------------------ */
-
-#define SIGNALS_N 3
-static const int ending_signals[SIGNALS_N] = {SIGHUP, SIGINT, SIGTERM};
-static char path_to_remove[PATH_MAX];
-static atomic_bool must_remove; /* the path is set and stays as it is */
-
-static void remove_and_end(int sig)
-{
-	if (atomic_load(&must_remove))
-		unlink(path_to_remove);
-	signal(sig, SIG_DFL);
-	raise(sig);
-}
-
-/* A signal that is ignored stays so (nohup). */
-static void catch_signals(void)
-{
-	struct sigaction old;
-
-	for (unsigned i = 0; i < SIGNALS_N; i++)
-		if (!sigaction(ending_signals[i], NULL, &old) &&
-		    old.sa_handler != SIG_IGN)
-			signal(ending_signals[i], remove_and_end);
-}
-
-static void block_signals(sigset_t *before)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	for (unsigned i = 0; i < SIGNALS_N; i++)
-		sigaddset(&set, ending_signals[i]);
-	pthread_sigmask(SIG_BLOCK, &set, before);
-}
 
 /* ---- the temporary file ------------------------------------------------- */
 
@@ -72,28 +29,9 @@ static char *temp_pattern(const char *real)
 	return out;
 }
 
-/* Make the file and register it; the descriptor, or -1. */
-static int make_temp(char *pattern)
-{
-	sigset_t before;
-	int fd = -1;
-
-	if (strlen(pattern) >= sizeof path_to_remove)
-		return -1;
-	catch_signals();
-	block_signals(&before);
-	fd = mkostemp(pattern, O_CLOEXEC);
-	if (fd >= 0) {
-		strcpy(path_to_remove, pattern);
-		atomic_store(&must_remove, true);
-	}
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return fd;
-}
-
 static void forget_temp(struct target *t)
 {
-	atomic_store(&must_remove, false);
+	signals_temp_keep();
 	free(t->temp);
 	t->temp = NULL;
 }
@@ -151,7 +89,7 @@ static int try_temp(struct target *t, const struct stat *old, struct err *e)
 	t->temp = temp_pattern(t->real);
 	if (!t->temp)
 		return err_nomem(e);
-	fd = make_temp(t->temp);
+	fd = signals_temp_make(t->temp);
 	if (fd < 0)
 		forget_temp(t);
 	else if (!take_over(t->real, old, fd))
@@ -227,6 +165,8 @@ int target_begin(struct target *t, const char *name, struct err *e)
 		target_abandon(t);
 		return -1;
 	}
+	if (!t->temp)
+		signals_defer();
 	return 0;
 }
 

@@ -243,6 +243,9 @@ struct image {
 	uint64_t commit_mark;		/* under commit_lock */
 	struct packed_cache *packed;	/* see core/packed.h */
 	struct bitmaps bitmaps;
+
+	struct img_progress progress; /* see img_set_progress() */
+	uint64_t work_done, work_total;
 };
 
 static inline bool image_writable(const struct image *img)
@@ -252,6 +255,13 @@ static inline bool image_writable(const struct image *img)
 
 /* After a failed metadata write: no more writes (I5). Returns -1. */
 int image_fail(struct image *img, struct err *e);
+/*
+ * Long work of one thread, in steps of any unit: how much there is, and that
+ * `n` of it was done.  -1 with ECANCELED when the user wants to stop; what
+ * cannot stop goes on.
+ */
+void image_work_begin(struct image *img, uint64_t total);
+int image_work(struct image *img, uint64_t n, struct err *e);
 /*
  * Space of the image's own file that the mapping gave up just now; release()
  * will lower its counts.  `whole`: whole clusters; else bytes of a packed

@@ -385,6 +385,11 @@ struct img_progress {
 	int (*step)(void *arg, uint64_t done, uint64_t total);
 	void *arg;
 };
+/*
+ * For what takes no progress of its own and may take long: check, measure (of
+ * the source), resize, and snapshots, which are not stopped.
+ */
+void img_set_progress(struct image *img, struct img_progress progress);
 
 #define IMG_COPY_PACK	     0x1u  /* compress                               */
 #define IMG_COPY_TARGET_ZERO 0x2u  /* the target reads as zeroes already     */

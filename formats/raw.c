@@ -167,9 +167,10 @@ static void give_hints(const struct hostfile *f, const struct hints *h)
 	}
 }
 
-/* Grow the file from `from` to `to` bytes as `how` says. */
+/* Grow the file from `from` to `to` bytes as `how` says; it is work of that
+ * image, unless NULL. */
 static int grow_file(struct hostfile *f, uint64_t from, uint64_t to,
-    enum img_prealloc how, struct err *e)
+    enum img_prealloc how, struct image *img, struct err *e)
 {
 	switch (how) {
 	case IMG_PREALLOC_OFF:
@@ -178,7 +179,7 @@ static int grow_file(struct hostfile *f, uint64_t from, uint64_t to,
 	case IMG_PREALLOC_FALLOC:
 		return from < to ? host_allocate(f, from, to - from, e) : 0;
 	case IMG_PREALLOC_FULL:
-		return prealloc_write(f, from, to - from, e);
+		return prealloc_write(f, from, to - from, img, e);
 	}
 	return 0;
 }
@@ -207,7 +208,21 @@ static int raw_create(const struct create_args *a, struct err *e)
 		    a->name, (unsigned long long)host_size(a->file),
 		    (unsigned long long)a->size);
 	}
-	return grow_file(a->file, 0, a->size, how, e);
+	return grow_file(a->file, 0, a->size, how, NULL, e);
+}
+
+/* On failure the file is as long as before. */
+static int grow_image(struct image *img, uint64_t from, uint64_t to,
+    enum img_prealloc how, struct err *e)
+{
+	struct err ignored = ERR_INIT;
+
+	image_work_begin(img, to - from);
+	if (!grow_file(img->file, from, to, how, img, e))
+		return 0;
+	if (!img->file->fixed_size)
+		host_truncate(img->file, from, &ignored);
+	return -1;
 }
 
 static int raw_resize(
@@ -225,7 +240,7 @@ static int raw_resize(
 		return err_set(e, ERR_SYSTEM, EFBIG, "%s: size %llu too large",
 		    img->name, (unsigned long long)size);
 	if (size < old ? host_truncate(img->file, end, e)
-		       : grow_file(img->file, r->start + old, end, how, e))
+		       : grow_image(img, r->start + old, end, how, e))
 		return -1;
 	atomic_store(&img->size, size);
 	return 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The image object: life and facts. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,6 +154,27 @@ const char *img_format(const struct image *img)
 bool img_writable(const struct image *img)
 {
 	return image_writable(img);
+}
+
+void img_set_progress(struct image *img, struct img_progress progress)
+{
+	img->progress = progress;
+}
+
+void image_work_begin(struct image *img, uint64_t total)
+{
+	img->work_done = 0;
+	img->work_total = total;
+}
+
+int image_work(struct image *img, uint64_t n, struct err *e)
+{
+	const struct img_progress *p = &img->progress;
+
+	img->work_done += min_u64(n, img->work_total - img->work_done);
+	if (!p->step || !p->step(p->arg, img->work_done, img->work_total))
+		return 0;
+	return err_set(e, ERR_SYSTEM, ECANCELED, "stopped");
 }
 
 bool img_probed_raw(const struct image *img)

@@ -5,15 +5,16 @@
 #include "request.h"
 #include "write.h"
 
-int prealloc_write(
-    struct hostfile *f, uint64_t off, uint64_t len, struct err *e)
+int prealloc_write(struct hostfile *f, uint64_t off, uint64_t len,
+    struct image *img, struct err *e)
 {
 	static const uint8_t zeroes[1u << 20];
 
 	while (len) {
 		uint64_t n = min_u64(len, sizeof zeroes);
 
-		if (host_pwrite(f, zeroes, n, off, e))
+		if (host_pwrite(f, zeroes, n, off, e) ||
+		    (img && image_work(img, n, e)))
 			return -1;
 		off += n;
 		len -= n;
@@ -36,13 +37,15 @@ static bool has_space(const struct extent *x)
 }
 
 /* Make the space real, and zeroes: a reader sees it after publish (I2). */
-static int fill(
-    const struct reservation *r, enum img_prealloc how, struct err *e)
+static int fill(struct image *img, const struct reservation *r,
+    enum img_prealloc how, struct err *e)
 {
 	if (how == IMG_PREALLOC_FULL)
-		return prealloc_write(r->file, r->host, r->len, e);
+		return prealloc_write(r->file, r->host, r->len, img, e);
 	if (!r->zeroed &&
 	    host_zero(r->file, r->host, r->len, HOST_ZERO_PUNCH, e))
+		return -1;
+	if (image_work(img, r->len, e))
 		return -1;
 	if (how == IMG_PREALLOC_FALLOC)
 		return host_allocate(r->file, r->host, r->len, e);
@@ -59,7 +62,7 @@ static int give_space(struct image *img, uint64_t guest, uint64_t end,
 		if (write_reserve(img, guest, end - guest, 0, &r, e))
 			return -1;
 		r.space_only = true;
-		if (fill(&r, how, e)) {
+		if (fill(img, &r, how, e)) {
 			write_abandon(img, &r);
 			return -1;
 		}
@@ -75,6 +78,7 @@ static int give_space(struct image *img, uint64_t guest, uint64_t end,
 int img_preallocate(struct image *img, uint64_t guest, uint64_t end,
     enum img_prealloc how, struct err *e)
 {
+	image_work_begin(img, guest < end ? end - guest : 0);
 	while (guest < end) {
 		struct extent x;
 		int rc;

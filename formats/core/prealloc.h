@@ -5,9 +5,10 @@
 
 #include "../driver.h"
 
-/* Write `len` zeroes at `off`, so that the space is really there. */
-int prealloc_write(
-    struct hostfile *f, uint64_t off, uint64_t len, struct err *e);
+/* Write `len` zeroes at `off`, so that the space is really there.  It is work
+ * of that image, unless NULL. */
+int prealloc_write(struct hostfile *f, uint64_t off, uint64_t len,
+    struct image *img, struct err *e);
 /*
  * Give every unit of guest [guest, end) its own host space, as `how` says;
  * what is mapped already is kept.  The only user of the image.

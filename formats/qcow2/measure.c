@@ -28,6 +28,7 @@ static int data_len(struct image *src, const struct qcow2_params *p,
 	uint64_t size = img_size(src), off = 0;
 
 	*out = 0;
+	image_work_begin(src, size);
 	while (off < size) {
 		struct img_extent x;
 		uint64_t end;
@@ -39,6 +40,8 @@ static int data_len(struct image *src, const struct qcow2_params *p,
 			end = round_up(end, cluster_len);
 			*out += end - round_down(off, cluster_len);
 		}
+		if (image_work(src, end - off, e))
+			return -1;
 		off = end;
 	}
 	return 0;

@@ -95,7 +95,7 @@ int qcow2_refblocks_needed(struct image *img, uint64_t cl, uint64_t n,
 int qcow2_take_room(
     struct image *img, uint64_t host, uint64_t len, struct err *e)
 {
-	return prealloc_write(img->file, host, len, e);
+	return prealloc_write(img->file, host, len, NULL, e);
 }
 
 /* An empty block at `host`, dirty in the cache. */

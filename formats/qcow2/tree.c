@@ -127,11 +127,15 @@ int qcow2_tree_count(struct image *img, const uint8_t *l1, uint32_t l1_n,
     int delta, struct err *e)
 {
 	const struct qcow2 *q = qcow2_of(img);
+	struct err ignored = ERR_INIT;
 
+	image_work_begin(img, l1_n);
 	for (uint32_t i = 0; i < l1_n; i++) {
 		uint64_t host = be64(l1 + i * 8ull) & QCOW2_HOST_MASK;
 		int rc;
 
+		/* To stop here would leak what was counted. */
+		image_work(img, 1, &ignored);
 		if (!host)
 			continue;
 		if (!qcow2_cluster_ok(q, host, q->cluster_len))
