@@ -12,9 +12,8 @@ packages_build=(gcc libc6-dev meson ninja-build pkg-config libjansson-dev
 packages_demo=(e2fsprogs file libnbd-bin nbdkit)
 # To test: other compilers and checkers, and the peers.
 packages_test=(btrfs-progs clang clang-format libclang-rt-14-dev cppcheck
-	libcmocka-dev
-	bsdextrautils bzip2 e2fsprogs fdisk file fio jq libnbd-bin mandoc
-	nbdkit python3 python3-libnbd qemu-utils shellcheck util-linux
+	libcmocka-dev bsdextrautils bzip2 e2fsprogs fdisk file fio gnutls-bin
+	jq libnbd-bin mandoc nbdkit python3 python3-libnbd qemu-utils shellcheck util-linux
 	xfsprogs)
 
 missing_packages()

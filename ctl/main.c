@@ -80,7 +80,7 @@ static int run_parsed(const struct command *cmd, void *args)
 {
 	const struct common *c = args;
 
-	switch (object_check(c->objects)) {
+	switch (object_make(c->objects)) {
 	case OBJECT_OK:
 		return cmd->run(args);
 	case OBJECT_HELP:

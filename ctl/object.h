@@ -9,7 +9,7 @@ enum object_result {
 	OBJECT_WRONG, /* a message was printed           */
 };
 
-/* Look at a list that ends with NULL; NULL is an empty one. */
-enum object_result object_check(const char *const *list);
+/* Make those of a list that ends with NULL; NULL is an empty one. */
+enum object_result object_make(const char *const *list);
 
 #endif

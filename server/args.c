@@ -12,13 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/object.h"
+
 #include "args.h"
-#include "config.h"
 #include "log.h"
 #include "nbd.h"
-
-/* Whose options and messages these are; scripts ask for it. */
-#define QEMU_NBD_VERSION "10.0.0"
+#include "usage.h"
 
 enum {
 	OPT_CACHE = 256,
@@ -28,6 +27,12 @@ enum {
 	OPT_PID_FILE,
 	OPT_HANDSHAKE_LIMIT,
 	OPT_RUN,
+	OPT_OBJECT,
+	OPT_TLS_CREDS,
+	OPT_TLS_AUTHZ,
+	OPT_TLS_OPTIONAL,
+	OPT_EXPORT,
+	OPT_EXPORTS_DIR,
 	OPT_UNSUPPORTED,
 };
 
@@ -65,68 +70,25 @@ static const struct option long_options[] = {
     {"trace", required_argument, NULL, 'T'},
     {"aio", required_argument, NULL, OPT_UNSUPPORTED},
     {"detect-zeroes", required_argument, NULL, OPT_UNSUPPORTED},
-    {"object", required_argument, NULL, OPT_UNSUPPORTED},
-    {"tls-creds", required_argument, NULL, OPT_UNSUPPORTED},
-    {"tls-authz", required_argument, NULL, OPT_UNSUPPORTED},
+    {"object", required_argument, NULL, OPT_OBJECT},
+    {"tls-creds", required_argument, NULL, OPT_TLS_CREDS},
+    {"tls-authz", required_argument, NULL, OPT_TLS_AUTHZ},
+    {"tls-optional", no_argument, NULL, OPT_TLS_OPTIONAL},
+    {"export", required_argument, NULL, OPT_EXPORT},
+    {"exports-dir", required_argument, NULL, OPT_EXPORTS_DIR},
     {"tls-hostname", required_argument, NULL, OPT_UNSUPPORTED},
     {"selinux-label", required_argument, NULL, OPT_UNSUPPORTED},
     {NULL, 0, NULL, 0},
 };
 
-static const char help_text[] =
-    "Usage: %s [OPTIONS] FILE\n"
-    "Serve a disk image over NBD\n"
-    "\n"
-    "  -h, --help                this text\n"
-    "  -V, --version             the version\n"
-    "\n"
-    "Connections:\n"
-    "  -p, --port=PORT           TCP port (default 10809)\n"
-    "  -b, --bind=HOST           address to listen on (default 0.0.0.0)\n"
-    "  -k, --socket=PATH         listen on a Unix socket instead\n"
-    "  -e, --shared=N            clients at a time (default 1, 0: no limit)\n"
-    "  -t, --persistent          do not exit when the last client leaves\n"
-    "  -x, --export-name=NAME    name of the export (default empty)\n"
-    "  -D, --description=TEXT    description of the export\n"
-    "      --handshake-limit=N   seconds for negotiation (default 10, 0: no "
-    "limit)\n"
-    "\n"
-    "The image:\n"
-    "  -f, --format=FORMAT       its format (default: find out)\n"
-    "      --image-opts          FILE is a list of options\n"
-    "  -o, --offset=N            leave out the first N bytes\n"
-    "  -r, --read-only           do not write\n"
-    "  -l, --load-snapshot=S     an internal snapshot, read-only: its ID or "
-    "name,\n"
-    "                            or snapshot.id=ID,snapshot.name=NAME\n"
-    "  -n, --nocache             the same as --cache=none\n"
-    "      --cache=MODE          writeback (default), none, writethrough,\n"
-    "                            directsync, unsafe\n"
-    "      --discard=MODE        what a trim does: ignore (default), unmap\n"
-    "  -A, --allocation-depth    let clients see which layer has the data\n"
-    "  -B, --bitmap=NAME         let clients see this dirty bitmap; may be "
-    "repeated\n"
-    "\n"
-    "The process:\n"
-    "      --fork                return when the server is ready\n"
-    "      --pid-file=PATH       write the process ID there when ready\n"
-    "      --run=COMMAND         run it while serving, with $uri set, then "
-    "exit\n"
-    "  -v, --verbose             report what clients do wrong\n";
-
-static void print_version(void)
-{
-	if (!strcmp(log_program(), "qemu-nbd"))
-		printf(
-		    "qemu-nbd %s (imgd %s)\n", QEMU_NBD_VERSION, IMGD_VERSION);
-	else
-		printf("%s %s\n", log_program(), IMGD_VERSION);
-}
-
 /* While the line is read. */
 struct line {
 	struct args *a;
 	bool cache, discard; /* seen: they may come once */
+	bool single;	     /* something that only a single export can have */
+	const char **export; /* of --export */
+	unsigned export_n;
+	const char *dir; /* of --exports-dir */
 };
 
 static int parse_number(
@@ -168,7 +130,7 @@ static int parse_cache(struct line *l, const char *mode)
 		return -1;
 	}
 	l->cache = true;
-	if (img_cache_parse(mode, &l->a->export.open.cache))
+	if (img_cache_parse(mode, &l->a->image.open.cache))
 		return 0;
 	log_error("Invalid cache mode `%s'", mode);
 	return -1;
@@ -181,11 +143,7 @@ static int parse_discard(struct line *l, const char *mode)
 		return -1;
 	}
 	l->discard = true;
-	if (!strcmp(mode, "unmap") || !strcmp(mode, "on")) {
-		l->a->export.open.flags |= IMG_O_DISCARD;
-		return 0;
-	}
-	if (!strcmp(mode, "ignore") || !strcmp(mode, "off"))
+	if (export_parse_discard(mode, &l->a->image.open.flags))
 		return 0;
 	log_error("Invalid discard mode `%s'", mode);
 	return -1;
@@ -197,26 +155,25 @@ static int parse_image_option(struct line *l, int opt, const char *arg)
 
 	switch (opt) {
 	case 'f':
-		a->export.open.format = arg;
+		a->image.open.format = arg;
 		return 0;
 	case OPT_IMAGE_OPTS:
-		a->export.image_opts = true;
+		a->image.image_opts = true;
 		return 0;
 	case 'A':
-		a->export.depth = true;
+		a->image.depth = true;
 		return 0;
 	case 'B':
-		a->export.bitmap[a->export.bitmap_n++] = arg;
+		a->image.bitmap[a->image.bitmap_n++] = arg;
 		return 0;
 	case 'o':
-		return parse_number(
-		    "offset", arg, INT64_MAX, &a->export.offset);
+		return parse_number("offset", arg, INT64_MAX, &a->image.offset);
 	case 'r':
-		a->export.open.flags &= ~IMG_O_RDWR;
+		a->image.open.flags &= ~IMG_O_RDWR;
 		return 0;
 	case 'l':
-		a->export.open.snapshot = arg;
-		a->export.open.flags &= ~IMG_O_RDWR;
+		a->image.open.snapshot = arg;
+		a->image.open.flags &= ~IMG_O_RDWR;
 		return 0;
 	case 'n':
 		return parse_cache(l, "none");
@@ -229,10 +186,57 @@ static int parse_image_option(struct line *l, int opt, const char *arg)
 	}
 }
 
+/*
+ * Makes an object.  1: help was printed.  A secret that is given right there is
+ * taken off the command line, which others can see.
+ */
+static int parse_object(char *text)
+{
+	struct err e = ERR_INIT;
+	char *help = NULL, *data = strstr(text, "data");
+	bool secret = strstr(text, "secret");
+	int rc = object_add(text, &help, &e);
+
+	if (rc < 0)
+		log_err(&e);
+	if (rc > 0)
+		fputs(help, stdout);
+	free(help);
+	if (data && secret)
+		memset(data, '*', strlen(data));
+	return rc;
+}
+
+static int parse_tls_option(struct line *l, int opt, const char *arg)
+{
+	struct args *a = l->a;
+
+	switch (opt) {
+	case OPT_TLS_CREDS:
+		a->tls_creds = arg;
+		return 0;
+	case OPT_TLS_AUTHZ:
+		a->tls_authz = arg;
+		return 0;
+	case OPT_TLS_OPTIONAL:
+		a->tls_optional = true;
+		return 0;
+	case OPT_EXPORT:
+		l->export[l->export_n++] = arg;
+		return 0;
+	case OPT_EXPORTS_DIR:
+		l->dir = arg;
+		return 0;
+	default:
+		return parse_image_option(l, opt, arg);
+	}
+}
+
 static int parse_option(struct line *l, int opt, const char *arg)
 {
 	struct args *a = l->a;
 
+	l->single |= strchr("xDolB", opt) && opt;
 	switch (opt) {
 	case 'p':
 		a->port = arg;
@@ -249,10 +253,10 @@ static int parse_option(struct line *l, int opt, const char *arg)
 		a->persistent = true;
 		return 0;
 	case 'x':
-		return parse_text("export name", arg, &a->export.name);
+		return parse_text("export name", arg, &a->image.name);
 	case 'D':
 		return parse_text(
-		    "export description", arg, &a->export.description);
+		    "export description", arg, &a->image.description);
 	case OPT_HANDSHAKE_LIMIT:
 		return parse_unsigned(
 		    "handshake limit", arg, &a->handshake_limit);
@@ -270,7 +274,7 @@ static int parse_option(struct line *l, int opt, const char *arg)
 		a->verbose = true;
 		return 0;
 	default:
-		return parse_image_option(l, opt, arg);
+		return parse_tls_option(l, opt, arg);
 	}
 }
 
@@ -289,45 +293,82 @@ static const char *contradiction(const struct args *a)
 		return "-k cannot be used with -p or -b";
 	if (a->socket && a->socket[0] != '/')
 		return "socket path must be absolute";
-	if (a->export.image_opts && a->export.open.format)
+	if (a->image.image_opts && a->image.open.format)
 		return "--image-opts and -f are mutually exclusive";
 	if (a->run && a->fork)
 		return "--run and --fork are mutually exclusive";
+	if (a->tls_authz && !a->tls_creds)
+		return "--tls-authz is not permitted without --tls-creds";
+	if (a->tls_optional && !a->tls_creds)
+		return "--tls-optional is not permitted without --tls-creds";
 	return NULL;
 }
 
-static enum args_result check(struct args *a, int argc, char **argv)
+static int list_exports(struct line *l, struct err *e)
 {
+	struct args *a = l->a;
+
+	if (l->single || a->image.image_opts)
+		return err_usage(e,
+		    "-x, -D, -o, -l, -B and --image-opts cannot "
+		    "be used with --export or --exports-dir");
+	for (unsigned i = 0; i < l->export_n; i++)
+		if (export_list_add(&a->exports, &a->image, l->export[i], e))
+			return -1;
+	if (l->dir && export_list_folder(&a->exports, &a->image, l->dir, e))
+		return -1;
+	if (!a->exports.n)
+		return err_usage(
+		    e, "There is nothing to export in '%s'", l->dir);
+	for (size_t i = 0; i < a->exports.n; i++)
+		if (a->exports.spec[i].authz && !a->tls_creds)
+			return err_usage(e,
+			    "tls-authz of export '%s' is not "
+			    "permitted without --tls-creds",
+			    a->exports.spec[i].name);
+	return 0;
+}
+
+static enum args_result check(struct line *l, int argc, char **argv)
+{
+	struct args *a = l->a;
 	const char *wrong = contradiction(a);
+	bool several = l->export_n || l->dir;
+	struct err e = ERR_INIT;
 
 	if (wrong) {
 		log_error("%s", wrong);
 		return ARGS_EXIT_FAILURE;
 	}
-	if (argc != 1) {
+	if (several && list_exports(l, &e)) {
+		log_err(&e);
+		return ARGS_EXIT_FAILURE;
+	}
+	if (argc != !several) {
 		log_error("Invalid number of arguments");
 		fprintf(stderr, "Try `%s --help' for more information.\n",
 		    log_program());
 		return ARGS_EXIT_FAILURE;
 	}
-	a->export.file = argv[0];
+	a->image.file = several ? NULL : argv[0];
 	return ARGS_RUN;
 }
 
 enum args_result args_parse(struct args *a, int argc, char **argv)
 {
-	struct line l = {.a = a};
+	CLEANUP_FREE const char **export = calloc((size_t)argc, sizeof *export);
+	struct line l = {.a = a, .export = export};
 	int opt, index, rc;
 
 	*a = (struct args){
-	    .export.open.flags = IMG_O_RDWR,
+	    .image.open.flags = IMG_O_RDWR,
 	    .shared = 1,
 	    .handshake_limit = 10,
-	    .export.name = "",
-	    .export.description = "",
-	    .export.bitmap = calloc((size_t)argc, sizeof(char *)),
+	    .image.name = "",
+	    .image.description = "",
+	    .image.bitmap = calloc((size_t)argc, sizeof(char *)),
 	};
-	if (!a->export.bitmap) {
+	if (!a->image.bitmap || !export) {
 		log_error("out of memory");
 		return ARGS_EXIT_FAILURE;
 	}
@@ -337,15 +378,20 @@ enum args_result args_parse(struct args *a, int argc, char **argv)
 				long_options, &index)) >= 0) {
 		switch (opt) {
 		case 'h':
-			printf(help_text, log_program());
+			usage_print_help();
 			return ARGS_EXIT_OK;
 		case 'V':
-			print_version();
+			usage_print_version();
 			return ARGS_EXIT_OK;
 		case '?':
 			log_error("Try `%s --help' for more information.",
 			    log_program());
 			return ARGS_EXIT_FAILURE;
+		case OPT_OBJECT:
+			rc = parse_object(optarg);
+			if (rc > 0)
+				return ARGS_EXIT_OK;
+			break;
 		default:
 			rc = parse_option(&l, opt, optarg);
 		}
@@ -355,10 +401,11 @@ enum args_result args_parse(struct args *a, int argc, char **argv)
 		if (rc)
 			return ARGS_EXIT_FAILURE;
 	}
-	return check(a, argc - optind, argv + optind);
+	return check(&l, argc - optind, argv + optind);
 }
 
 void args_clear(struct args *a)
 {
-	free(a->export.bitmap);
+	export_list_clear(&a->exports);
+	free(a->image.bitmap);
 }

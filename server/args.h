@@ -6,10 +6,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "exports.h"
+#include "exportlist.h"
 
 struct args {
-	struct export_spec export;
+	struct export_spec image; /* the only export, or what all begin with */
+	struct export_list exports; /* several; n is 0: the only one */
+
+	const char *tls_creds, *tls_authz; /* IDs of objects, or NULL */
+	bool tls_optional;
 
 	const char *socket;	  /* path of a Unix socket, or NULL: TCP */
 	const char *host, *port;  /* NULL: not given */

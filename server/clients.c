@@ -12,7 +12,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "clients.h"
@@ -77,7 +76,7 @@ static void *client_thread(void *arg)
 	int event_fd = c->event_fd;
 
 	conn_run(c->conn);
-	shutdown(c->stream.fd, SHUT_RDWR); /* the peer need not wait */
+	stream_close(&c->stream);
 	c->left = true;
 	eventfd_write(event_fd, 1);
 	return NULL;

@@ -339,12 +339,12 @@ void conn_run(struct conn *c)
 {
 	struct handshake h = {
 	    .stream = c->stream,
-	    .exports = c->shared->exports,
+	    .shared = c->shared,
 	    .wake_fd = c->out.wake_fd,
 	    .session = &c->session,
 	};
 
-	c->negotiated = handshake_run(&h, c->shared->handshake_ms);
+	c->negotiated = handshake_run(&h);
 	if (!c->negotiated)
 		return;
 	while (turn(c))

@@ -14,6 +14,7 @@
 
 #include "core/err.h"
 
+struct authz;
 struct conn;
 struct exports;
 struct outbox;
@@ -22,12 +23,16 @@ struct task_list;
 struct sched;
 struct session;
 struct stream;
+struct tls_creds;
 
 /* What all connections share; outlives them. */
 struct conn_shared {
 	const struct exports *exports;
 	struct sched *sched;
 	unsigned handshake_ms; /* for the whole negotiation; 0: no limit */
+	const struct tls_creds *creds; /* NULL: no TLS                       */
+	bool tls_optional;	       /* plain clients are served too       */
+	const struct authz *authz;     /* who may use TLS; NULL: everybody   */
 };
 
 /* `s` stays the caller's, and lives longer. */

@@ -4,16 +4,23 @@
 
 #include "image.h"
 
+#include "authz.h"
 #include "export.h"
 #include "nbd.h"
 #include "session.h"
 
+bool export_visible(const struct export *x, const char *identity)
+{
+	return !x->authz || authz_allows(x->authz, identity);
+}
+
 const struct export *export_find(
-    const struct exports *x, const void *name, size_t len)
+    const struct exports *x, const char *identity, const void *name, size_t len)
 {
 	for (size_t i = 0; i < x->n; i++)
 		if (strlen(x->item[i].name) == len &&
-		    !memcmp(x->item[i].name, name, len))
+		    !memcmp(x->item[i].name, name, len) &&
+		    export_visible(&x->item[i], identity))
 			return &x->item[i];
 	return NULL;
 }

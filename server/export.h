@@ -12,6 +12,7 @@
 
 #define EXPORT_BITMAPS_MAX 61u
 
+struct authz;
 struct image;
 struct session;
 
@@ -29,6 +30,7 @@ struct export
 	uint64_t start, size; /* the guest bytes of img that are exported */
 	bool multi_conn;      /* a client may use several connections     */
 	bool depth;	      /* clients may see how deep data lies       */
+	struct authz *authz;  /* who may use it; NULL: everybody */
 	struct export_bitmap *bitmap;
 	unsigned bitmap_n; /* at most EXPORT_BITMAPS_MAX */
 };
@@ -38,9 +40,11 @@ struct exports {
 	size_t n;
 };
 
-/* NULL when there is none of that name. */
-const struct export *export_find(
-    const struct exports *x, const void *name, size_t len);
+/* May this client, NULL when it is not known, know of the export? */
+bool export_visible(const struct export *x, const char *identity);
+/* NULL when there is none of that name for this client. */
+const struct export *export_find(const struct exports *x, const char *identity,
+    const void *name, size_t len);
 bool export_writable(const struct export *x);
 /* The transmission flags for a client that has agreed on this so far. */
 uint16_t export_flags(const struct export *x, const struct session *s);

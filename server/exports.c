@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "authz.h"
 #include "exports.h"
 
 #define BITMAP_PREFIX	"qemu:dirty-bitmap:"
@@ -153,6 +154,23 @@ static int add_bitmaps(
 
 /* ---- exports ----------------------------------------------------------- */
 
+bool export_parse_discard(const char *mode, unsigned *flags)
+{
+	if (!strcmp(mode, "unmap") || !strcmp(mode, "on"))
+		*flags |= IMG_O_DISCARD;
+	else if (!strcmp(mode, "ignore") || !strcmp(mode, "off"))
+		*flags &= ~IMG_O_DISCARD;
+	else
+		return false;
+	return true;
+}
+
+static int set_authz(struct export *x, const char *id, struct err *e)
+{
+	x->authz = id ? authz_new(id, e) : NULL;
+	return id && !x->authz ? -1 : 0;
+}
+
 static int export_open(struct export *x, const struct export_spec *spec,
     bool multi_conn, struct err *e)
 {
@@ -165,7 +183,10 @@ static int export_open(struct export *x, const struct export_spec *spec,
 	};
 	if (!x->img)
 		return -1;
-	return set_range(x, spec, e) || add_bitmaps(x, spec, e) ? -1 : 0;
+	return set_range(x, spec, e) || add_bitmaps(x, spec, e) ||
+		       set_authz(x, spec->authz, e)
+		   ? -1
+		   : 0;
 }
 
 static int export_close(struct export *x, struct err *e)
@@ -173,6 +194,7 @@ static int export_close(struct export *x, struct err *e)
 	for (unsigned i = 0; i < x->bitmap_n; i++)
 		free((char *)x->bitmap[i].context);
 	free(x->bitmap);
+	authz_free(x->authz);
 	return x->img ? img_close(x->img, e) : 0;
 }
 

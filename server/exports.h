@@ -20,7 +20,12 @@ struct export_spec {
 	bool depth;	     /* offer qemu:allocation-depth */
 	const char **bitmap; /* names of bitmaps to offer */
 	unsigned bitmap_n;
+	const char *authz;   /* ID of who may use it; NULL: everybody */
+	struct options *own; /* holds the strings; NULL: others do */
 };
+
+/* "unmap" or "on", "ignore" or "off": IMG_O_DISCARD; false when unknown. */
+bool export_parse_discard(const char *mode, unsigned *flags);
 
 /* Adds an export.  `multi_conn`: its clients may use several connections. */
 int exports_add(struct exports *x, const struct export_spec *spec,

@@ -9,10 +9,12 @@
 #include "core/cleanup.h"
 #include "core/units.h"
 
+#include "authz.h"
 #include "handshake.h"
 #include "log.h"
 #include "nbd.h"
 #include "options.h"
+#include "tls.h"
 
 /* Longer options are skipped and refused; the longest sensible one is a list
    of a few contexts with long names. */
@@ -159,14 +161,50 @@ static enum option_next next_option(struct handshake *h)
 	return option_run(h, opt, data, len);
 }
 
-bool handshake_run(struct handshake *h, unsigned limit_ms)
+static int encrypt(struct handshake *h, struct err *e)
+{
+	int rc;
+
+	if (tls_start(h->stream, h->shared->creds, e))
+		return -1;
+	while (rc = tls_handshake(h->stream, e), rc > 0)
+		if (!wait_for(h, (short)rc))
+			return err_sys(e, ETIMEDOUT, "TLS handshake");
+	if (rc)
+		return -1;
+	h->identity = tls_identity(h->stream, e);
+	if (err_is_set(e))
+		return -1;
+	if (h->shared->authz && !authz_allows(h->shared->authz, h->identity))
+		return err_sys(
+		    e, EACCES, "client '%s'", h->identity ? h->identity : "");
+	return 0;
+}
+
+bool handshake_tls(struct handshake *h)
+{
+	struct err e = ERR_INIT;
+
+	if (encrypt(h, &e)) {
+		log_debug("%s", e.msg);
+		return false;
+	}
+	h->tls = true;
+	*h->session = (struct session){0};
+	h->contexts_of = NULL;
+	return true;
+}
+
+bool handshake_run(struct handshake *h)
 {
 	enum option_next next = OPTION_MORE;
+	unsigned limit_ms = h->shared->handshake_ms;
 
 	h->deadline_ms = limit_ms ? now_ms() + limit_ms : 0;
 	if (!greet(h))
 		return false;
 	while (next == OPTION_MORE && time_left(h))
 		next = next_option(h);
+	free(take(h->identity));
 	return next == OPTION_START;
 }

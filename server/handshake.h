@@ -13,30 +13,35 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "conn.h"
 #include "export.h"
 #include "session.h"
 #include "stream.h"
 
 struct handshake {
 	struct stream *stream;
-	const struct exports *exports;
+	const struct conn_shared *shared;
 	int wake_fd;	     /* readable: give up                          */
 	int64_t deadline_ms; /* CLOCK_MONOTONIC; 0 none                    */
 	bool no_zeroes;
+	bool tls;	/* the stream is encrypted                    */
+	char *identity; /* of the client; NULL when it is not known   */
 	const struct export *contexts_of; /* whose contexts are selected */
 	struct session *session;
 };
 
 /*
  * True when the client is ready for requests; *session is filled in.
- * `limit_ms` 0: no deadline.
  */
-bool handshake_run(struct handshake *h, unsigned limit_ms);
+bool handshake_run(struct handshake *h);
 
 /* ---- for options.c ---- */
 
 /* False: the client is gone, or too slow. */
 bool handshake_write(struct handshake *h, const void *buf, size_t len);
+/* TLS from now on; what was agreed before counts no more.  False: the client is
+   gone, or may not come in. */
+bool handshake_tls(struct handshake *h);
 /* One reply to option `opt`. */
 bool handshake_reply(struct handshake *h, uint32_t opt, uint32_t type,
     const void *data, size_t len);

@@ -229,8 +229,9 @@ static char *uri_encode(const char *text)
 	return out;
 }
 
-char *listen_uri(const struct listeners *l, const char *export_name)
+char *listen_uri(const struct listeners *l, const char *export_name, bool tls)
 {
+	const char *scheme = tls ? "nbds" : "nbd";
 	CLEANUP_FREE char *name = uri_encode(export_name);
 	CLEANUP_FREE char *path = uri_encode(l->unix_path ? l->unix_path : "");
 	char *uri;
@@ -239,8 +240,10 @@ char *listen_uri(const struct listeners *l, const char *export_name)
 	if (!name || !path)
 		return NULL;
 	if (l->unix_path)
-		n = asprintf(&uri, "nbd+unix:///%s?socket=%s", name, path);
+		n = asprintf(
+		    &uri, "%s+unix:///%s?socket=%s", scheme, name, path);
 	else if (l->port)
-		n = asprintf(&uri, "nbd://%s:%s/%s", l->host, l->port, name);
+		n = asprintf(
+		    &uri, "%s://%s:%s/%s", scheme, l->host, l->port, name);
 	return n < 0 ? NULL : uri;
 }

@@ -26,6 +26,6 @@ int listen_inherited(struct listeners *l, struct err *e);
 int listen_accept(int fd, struct err *e);
 void listen_close(struct listeners *l);
 /* The URI of an export, malloc'd; NULL when out of memory or unknown. */
-char *listen_uri(const struct listeners *l, const char *export_name);
+char *listen_uri(const struct listeners *l, const char *export_name, bool tls);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * imgd: serves a disk image over NBD.
+ * imgd: serves disk images over NBD.
  *
  * The main thread accepts clients and waits for signals; each client has a
  * thread, and all share worker threads.  At the end (a signal, the last client
@@ -23,6 +23,7 @@
 #include "core/units.h"
 
 #include "args.h"
+#include "authz.h"
 #include "clients.h"
 #include "daemon.h"
 #include "exports.h"
@@ -30,12 +31,15 @@
 #include "log.h"
 #include "nbd.h"
 #include "sched.h"
+#include "tls.h"
 
 #define WORKERS_MAX 16
 
 struct server {
 	struct args args;
 	int signal_fd;
+	struct tls_creds *creds; /* NULL: no TLS */
+	struct authz *authz;	 /* NULL: everybody may connect */
 	struct exports exports;
 	struct sched *sched;
 	struct conn_shared shared;
@@ -65,6 +69,37 @@ static int open_signals(struct server *s, struct err *e)
 	signal(SIGXFSZ, SIG_IGN); /* the write fails, and is told so */
 	s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
 	return s->signal_fd < 0 ? err_sys(e, errno, "signalfd") : 0;
+}
+
+static int open_tls(struct server *s, struct err *e)
+{
+	const struct args *a = &s->args;
+
+	if (a->tls_creds) {
+		s->creds = tls_creds_new(a->tls_creds, e);
+		if (!s->creds)
+			return -1;
+	}
+	if (a->tls_authz) {
+		s->authz = authz_new(a->tls_authz, e);
+		if (!s->authz)
+			return -1;
+	}
+	return 0;
+}
+
+static int open_exports(struct server *s, struct err *e)
+{
+	const struct args *a = &s->args;
+	bool multi_conn = a->shared != 1;
+
+	if (!a->exports.n)
+		return exports_add(&s->exports, &a->image, multi_conn, e);
+	for (size_t i = 0; i < a->exports.n; i++)
+		if (exports_add(
+			&s->exports, &a->exports.spec[i], multi_conn, e))
+			return -1;
+	return 0;
 }
 
 /* A private socket for --run, where the user gave no address. */
@@ -107,12 +142,14 @@ static int open_listeners(struct server *s, struct err *e)
 
 static int start_command(struct server *s, struct err *e)
 {
-	CLEANUP_FREE char *uri = listen_uri(&s->listeners, s->args.export.name);
+	const char *name = s->exports.n == 1 ? s->exports.item[0].name : "";
+	CLEANUP_FREE char *uri =
+	    listen_uri(&s->listeners, name, s->creds && !s->args.tls_optional);
 	struct run_env env = {
 	    .uri = uri,
 	    .unixsocket = s->listeners.unix_path,
 	    .port = s->listeners.port,
-	    .exportname = s->args.export.name,
+	    .exportname = name,
 	};
 
 	if (!s->args.run)
@@ -126,8 +163,7 @@ static int start(struct server *s, struct err *e)
 	const struct args *a = &s->args;
 
 	if ((a->fork && daemon_fork(e)) || open_signals(s, e) ||
-	    exports_add(&s->exports, &a->export, a->shared != 1, e) ||
-	    open_listeners(s, e))
+	    open_tls(s, e) || open_exports(s, e) || open_listeners(s, e))
 		return -1;
 	s->sched = sched_new(WORKERS_MAX, e);
 	if (!s->sched)
@@ -135,6 +171,9 @@ static int start(struct server *s, struct err *e)
 	s->shared = (struct conn_shared){
 	    .exports = &s->exports,
 	    .sched = s->sched,
+	    .creds = s->creds,
+	    .tls_optional = a->tls_optional,
+	    .authz = s->authz,
 	    .handshake_ms = a->handshake_limit > UINT_MAX / 1000
 				? UINT_MAX
 				: a->handshake_limit * 1000,
@@ -242,6 +281,8 @@ static int stop(struct server *s, struct err *e)
 	clients_free(take(s->clients));
 	sched_free(take(s->sched));
 	rc = exports_close(&s->exports, e);
+	tls_creds_free(s->creds);
+	authz_free(s->authz);
 	daemon_remove_pid(take(s->pid_path));
 	if (s->signal_fd >= 0)
 		close(s->signal_fd);

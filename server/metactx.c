@@ -81,7 +81,7 @@ enum option_next option_meta_context(
 		    "structured replies must be negotiated first");
 	if (!get_text(&c, &name) || !get_u32(&c, &n) || !queries_ok(c, n))
 		return option_malformed(h, opt);
-	x = export_find(h->exports, name.p, name.len);
+	x = option_export(h, name.p, name.len);
 	if (!x)
 		return option_unknown_export(h, opt);
 	while (get_text(&c, &q))

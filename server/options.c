@@ -46,6 +46,12 @@ enum option_next option_too_big(struct handshake *h, uint32_t opt)
 	return option_refuse(h, opt, NBD_REP_ERR_TOO_BIG, "option is too long");
 }
 
+const struct export *option_export(
+    const struct handshake *h, const void *name, size_t len)
+{
+	return export_find(h->shared->exports, h->identity, name, len);
+}
+
 /* ---- choosing an export ------------------------------------------------ */
 
 /* What is agreed with a client that chooses this export. */
@@ -65,7 +71,7 @@ static struct session session_with(
 static enum option_next opt_export_name(
     struct handshake *h, uint32_t opt, struct cursor c)
 {
-	const struct export *x = export_find(h->exports, c.p, c.left);
+	const struct export *x = option_export(h, c.p, c.left);
 	uint8_t reply[10 + 124] = {0};
 
 	(void)opt;
@@ -136,7 +142,7 @@ static enum option_next opt_info(
 
 	if (!get_text(&c, &name) || !get_u16(&c, &n) || c.left != 2u * n)
 		return option_malformed(h, opt);
-	x = export_find(h->exports, name.p, name.len);
+	x = option_export(h, name.p, name.len);
 	if (!x)
 		return option_unknown_export(h, opt);
 	if (!info_export(h, opt, x) || !info_block_size(h, opt))
@@ -168,14 +174,17 @@ static enum option_next opt_abort(
 static enum option_next opt_list(
     struct handshake *h, uint32_t opt, struct cursor c)
 {
+	const struct exports *all = h->shared->exports;
 	uint8_t b[4 + 2 * NBD_STRING_MAX];
 
 	(void)c;
-	for (size_t i = 0; i < h->exports->n; i++) {
-		const struct export *x = &h->exports->item[i];
+	for (size_t i = 0; i < all->n; i++) {
+		const struct export *x = &all->item[i];
 		size_t name_len = strlen(x->name);
 		size_t text_len = strlen(x->description);
 
+		if (!export_visible(x, h->identity))
+			continue;
 		put_be32(b, (uint32_t)name_len);
 		memcpy(b + 4, x->name, name_len);
 		memcpy(b + 4 + name_len, x->description, text_len);
@@ -212,6 +221,21 @@ static enum option_next opt_extended_headers(
 	return option_ack(h, opt);
 }
 
+static enum option_next opt_starttls(
+    struct handshake *h, uint32_t opt, struct cursor c)
+{
+	(void)c;
+	if (!h->shared->creds)
+		return option_refuse(
+		    h, opt, NBD_REP_ERR_POLICY, "TLS is not configured");
+	if (h->tls)
+		return option_refuse(h, opt, NBD_REP_ERR_INVALID,
+		    "the connection is encrypted already");
+	if (option_ack(h, opt) == OPTION_CLOSE || !handshake_tls(h))
+		return OPTION_CLOSE;
+	return OPTION_MORE;
+}
+
 /* ---- the table --------------------------------------------------------- */
 
 struct option {
@@ -224,6 +248,7 @@ static const struct option options[] = {
     [NBD_OPT_EXPORT_NAME] = {opt_export_name, false},
     [NBD_OPT_ABORT] = {opt_abort, false},
     [NBD_OPT_LIST] = {opt_list, true},
+    [NBD_OPT_STARTTLS] = {opt_starttls, true},
     [NBD_OPT_INFO] = {opt_info, false},
     [NBD_OPT_GO] = {opt_info, false},
     [NBD_OPT_STRUCTURED_REPLY] = {opt_structured_reply, true},
@@ -232,11 +257,24 @@ static const struct option options[] = {
     [NBD_OPT_SET_META_CONTEXT] = {option_meta_context, false},
 };
 
+/* Before TLS, where it is required: nothing is said of any export, nor of which
+   options there are. */
+static enum option_next tls_first(struct handshake *h, uint32_t opt)
+{
+	if (opt == NBD_OPT_EXPORT_NAME)
+		return OPTION_CLOSE;
+	return option_refuse(
+	    h, opt, NBD_REP_ERR_TLS_REQD, "TLS is required: use STARTTLS");
+}
+
 enum option_next option_run(
     struct handshake *h, uint32_t opt, const uint8_t *data, size_t len)
 {
 	const struct option *o = opt < ARRAY_N(options) ? &options[opt] : NULL;
 
+	if (h->shared->creds && !h->shared->tls_optional && !h->tls &&
+	    opt != NBD_OPT_STARTTLS && opt != NBD_OPT_ABORT)
+		return tls_first(h, opt);
 	if (!o || !o->run)
 		return option_refuse(
 		    h, opt, NBD_REP_ERR_UNSUP, "unknown option");

@@ -32,7 +32,16 @@ static ssize_t socket_writev(
 
 void stream_socket(struct stream *s, int fd)
 {
-	s->fd = fd;
-	s->read = socket_read;
-	s->writev = socket_writev;
+	*s = (struct stream){
+	    .fd = fd,
+	    .read = socket_read,
+	    .writev = socket_writev,
+	};
+}
+
+void stream_close(struct stream *s)
+{
+	if (s->close)
+		s->close(s);
+	shutdown(s->fd, SHUT_RDWR);
 }

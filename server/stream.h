@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A byte stream to one client.  What it runs on is behind its two functions.
+ * A byte stream to one client.  What it runs on is behind its functions.
  *
  * Threads: one thread reads; one thread at a time writes; both may happen at
  * the same time.
@@ -19,9 +19,14 @@ struct stream {
 	ssize_t (*read)(struct stream *s, void *buf, size_t len, bool wait);
 	/* Bytes written, perhaps not all; -1 with errno.  Never waits. */
 	ssize_t (*writev)(struct stream *s, const struct iovec *iov, int iov_n);
+	void (*close)(struct stream *s); /* or NULL */
+	void *state;			 /* of what it runs on */
 };
 
 /* Over a connected socket, which stays the caller's. */
 void stream_socket(struct stream *s, int fd);
+/* The last use of the stream: all that was written is on its way, and the peer
+   need not wait for more. */
+void stream_close(struct stream *s);
 
 #endif

@@ -88,5 +88,5 @@ for cmd in $commands; do
 	expect_exit $want "$IMGCTL" "$cmd" --object bogus,id=x
 	expect_err "'bogus'"
 	expect_exit $want "$IMGCTL" "$cmd" --object secret,id=x,wrong=1
-	expect_err "Invalid parameter 'wrong'"
+	expect_err "Parameter 'wrong' is unexpected"
 done

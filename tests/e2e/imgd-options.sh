@@ -60,7 +60,7 @@ expect_err "Failed to bind socket to $TMP/raw.img: File exists"
 expect_exit 1 "$IMGD" -l nope disk.qcow2
 expect_err "Can't find snapshot"
 for option in -s '-c /dev/nbd0' '-d' -L --aio=native \
-	--detect-zeroes=on --object=secret --tls-creds=x; do
+	--detect-zeroes=on --tls-hostname=x; do
 	# shellcheck disable=SC2086
 	expect_exit 1 "$IMGD" $option raw.img
 	expect_err 'is not supported'
@@ -79,3 +79,16 @@ expect_exit 0 "$IMGD" --version
 [[ $(cat out) =~ ^imgd\ [0-9]+\.[0-9]+\.[0-9]+$ ]]
 expect_exit 0 ./qemu-nbd --version
 [[ $(cat out) =~ ^qemu-nbd\ [0-9]+\.[0-9]+\.[0-9]+ ]]
+
+# Each option has a test, and its place in the manual.
+"$IMGD" --help | grep -oE '^ +(-[a-zA-Z], )?--[a-z-]+' | grep -oE -- '--[a-z-]+' \
+	>options
+[ "$(wc -l <options)" -gt 25 ]
+while read -r option; do
+	grep -qE "Fl -${option#--}( |$)" "$SRC/docs/imgd.1" ||
+		fail "$option is not in the manual"
+	short=$("$IMGD" --help | sed -n "s/^  \(-.\), $option.*/\1/p")
+	grep -qE -e "(^|[^-a-z])(${short:-$option}|$option)\\b" \
+		"$SRC"/tests/e2e/imgd-*.sh ||
+		fail "no test has $option"
+done <options

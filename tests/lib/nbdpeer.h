@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "server/clients.h"
 #include "server/export.h"
@@ -35,6 +36,11 @@ struct peer {
 struct peer_setup {
 	bool read_only;
 	unsigned limit_ms; /* for the handshake; 0 none */
+	/* as in struct conn_shared and struct export */
+	const struct tls_creds *creds;
+	bool tls_optional;
+	const struct authz *authz;
+	struct authz *other_authz; /* of the export "other" */
 };
 
 void peer_start(struct peer *p, const struct peer_setup *how);
@@ -52,6 +58,13 @@ void peer_expect_image(struct peer *p, uint64_t off, size_t len, int byte);
 
 void peer_send(int fd, const void *buf, size_t len);
 void peer_recv(int fd, void *buf, size_t len);
+/* From now on the two go through these for this connection; NULL: not more. */
+struct peer_channel {
+	int fd;
+	ssize_t (*send)(const void *buf, size_t len);
+	ssize_t (*recv)(void *buf, size_t len);
+};
+void peer_use_channel(const struct peer_channel *c);
 /* The server has closed the connection and sends nothing more. */
 void peer_expect_end(int fd);
 

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* --object: see object.h. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "object.h"
+#include "secret.h"
+#include "units.h"
+
+struct object_type {
+	const char *name;
+	const char *properties[8]; /* ends with NULL; `x.` stands for x.ANY */
+	int (*check)(struct object *x, struct err *e); /* may be NULL */
+};
+
+static struct object *objects;
+
+/* ---- types ------------------------------------------------------------- */
+
+/* 0 when the property is not there or one of the words. */
+static int check_word(const struct object *x, const char *key,
+    const char *const *words, struct err *e)
+{
+	const char *value = options_get(x->properties, key);
+
+	if (!value)
+		return 0;
+	for (; *words; words++)
+		if (!strcmp(value, *words))
+			return 0;
+	return err_usage(
+	    e, "Parameter '%s' does not accept value '%s'", key, value);
+}
+
+static int check_secret(struct object *x, struct err *e)
+{
+	return secret_read(x->properties, &x->secret, &x->secret_len, e);
+}
+
+static int check_creds(struct object *x, struct err *e)
+{
+	static const char *const ends[] = {"client", "server", NULL};
+	bool b;
+
+	if (options_bool(x->properties, "verify-peer", &b, e) < 0 ||
+	    options_bool(x->properties, "sanity-check", &b, e) < 0)
+		return -1;
+	return check_word(x, "endpoint", ends, e);
+}
+
+static int check_authz_simple(struct object *x, struct err *e)
+{
+	if (!options_has(x->properties, "identity"))
+		return err_usage(e, "Parameter 'identity' is missing");
+	return 0;
+}
+
+static int check_authz_list(struct object *x, struct err *e)
+{
+	static const char *const policies[] = {"allow", "deny", NULL};
+	static const char *const formats[] = {"exact", "glob", NULL};
+
+	if (check_word(x, "policy", policies, e))
+		return -1;
+	for (unsigned i = 0;; i++) {
+		char match[32], policy[32], format[32];
+
+		snprintf(match, sizeof match, "rules.%u.match", i);
+		snprintf(policy, sizeof policy, "rules.%u.policy", i);
+		snprintf(format, sizeof format, "rules.%u.format", i);
+		if (!options_has(x->properties, match))
+			return 0;
+		if (!options_has(x->properties, policy))
+			return err_usage(
+			    e, "Parameter '%s' is missing", policy);
+		if (check_word(x, policy, policies, e) ||
+		    check_word(x, format, formats, e))
+			return -1;
+	}
+}
+
+static const struct object_type types[] = {
+    {"authz-list", {"policy", "rules."}, check_authz_list},
+    {"authz-simple", {"identity"}, check_authz_simple},
+    {"secret", {"data", "file", "format", "iv", "keyid"}, check_secret},
+    {"tls-creds-anon", {"dir", "endpoint", "priority", "verify-peer"},
+	check_creds},
+    {"tls-creds-psk",
+	{"dir", "endpoint", "priority", "username", "verify-peer"},
+	check_creds},
+    {"tls-creds-x509",
+	{"dir", "endpoint", "passwordid", "priority", "sanity-check",
+	    "verify-peer"},
+	check_creds},
+};
+
+static const struct object_type *find_type(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_N(types); i++)
+		if (!strcmp(types[i].name, name))
+			return &types[i];
+	return NULL;
+}
+
+/* ---- help -------------------------------------------------------------- */
+
+static bool asks_for_help(const char *word)
+{
+	return !strcmp(word, "help") || !strcmp(word, "?");
+}
+
+/* All types, or the properties of one.  1, or -1. */
+static int print_help(const struct object_type *t, char **help, struct err *e)
+{
+	size_t len;
+	FILE *f = open_memstream(help, &len);
+
+	if (!f)
+		return err_nomem(e);
+	if (t)
+		fprintf(f, "%s options:\n", t->name);
+	else
+		fprintf(f, "List of user creatable objects:\n");
+	for (size_t i = 0; t && t->properties[i]; i++)
+		fprintf(f, "  %.*s\n", (int)strcspn(t->properties[i], "."),
+		    t->properties[i]);
+	for (size_t i = 0; !t && i < ARRAY_N(types); i++)
+		fprintf(f, "  %s\n", types[i].name);
+	return fclose(f) ? err_nomem(e) : 1;
+}
+
+/* ---- making ------------------------------------------------------------ */
+
+static bool has_property(const struct object_type *t, const char *key)
+{
+	for (unsigned i = 0; t->properties[i]; i++) {
+		const char *p = t->properties[i];
+		size_t len = strlen(p);
+
+		if (p[len - 1] == '.' ? !strncmp(p, key, len) : !strcmp(p, key))
+			return true;
+	}
+	return !strcmp(key, "qom-type") || !strcmp(key, "id");
+}
+
+static int check_properties(
+    const struct object_type *t, struct object *x, struct err *e)
+{
+	const char *key, *value;
+
+	x->type = t->name;
+	x->id = options_get(x->properties, "id");
+	if (!x->id)
+		return err_usage(e, "Parameter 'id' is missing");
+	for (unsigned i = 0; options_at(x->properties, i, &key, &value); i++)
+		if (!has_property(t, key))
+			return err_usage(
+			    e, "Parameter '%s' is unexpected", key);
+	if (object_find(x->id))
+		return err_usage(e,
+		    "attempt to add duplicate property '%s' to object (type "
+		    "'container')",
+		    x->id);
+	return t->check ? t->check(x, e) : 0;
+}
+
+static int fill(struct object *x, const char *text, char **help, struct err *e)
+{
+	struct options *o = x->properties = options_new(e);
+	const struct object_type *t;
+	const char *type;
+
+	if (!o)
+		return -1;
+	if (text[0] == '{' ? options_parse_json(o, text, e)
+			   : options_parse(o, text, "qom-type", e))
+		return -1;
+	type = options_get(o, "qom-type");
+	if (!type)
+		return err_usage(e, "Parameter 'qom-type' is missing");
+	if (asks_for_help(type))
+		return print_help(NULL, help, e);
+	t = find_type(type);
+	if (!t)
+		return err_usage(
+		    e, "Parameter 'qom-type' does not accept value '%s'", type);
+	if (options_has(o, "help") || options_has(o, "?"))
+		return print_help(t, help, e);
+	return check_properties(t, x, e);
+}
+
+int object_add(const char *text, char **help, struct err *e)
+{
+	struct object *x = calloc(1, sizeof *x);
+	int rc;
+
+	if (!x)
+		return err_nomem(e);
+	rc = fill(x, text, help, e);
+	if (!rc) {
+		x->next = objects;
+		objects = x;
+		return 0;
+	}
+	options_free(x->properties);
+	free(x->secret);
+	free(x);
+	return rc;
+}
+
+/* ---- use --------------------------------------------------------------- */
+
+const struct object *object_find(const char *id)
+{
+	struct object *x = objects;
+
+	while (x && strcmp(x->id, id))
+		x = x->next;
+	return x;
+}
+
+const char *object_secret(const char *id, struct err *e)
+{
+	const struct object *x = object_find(id);
+
+	if (!x)
+		err_usage(e, "No secret with id '%s'", id);
+	else if (!x->secret)
+		err_usage(e, "Object with id '%s' is not a secret", id);
+	return x ? (const char *)x->secret : NULL;
+}

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Several exports from the command line: see exportlist.h. */
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "exportlist.h"
+#include "nbd.h"
+
+/* ---- one export -------------------------------------------------------- */
+
+static int set_flag(unsigned *flags, unsigned flag, struct options *o,
+    const char *key, bool means, struct err *e)
+{
+	bool on;
+	int rc = options_bool(o, key, &on, e);
+
+	if (rc > 0)
+		*flags = on == means ? *flags | flag : *flags & ~flag;
+	return rc < 0 ? -1 : 0;
+}
+
+static int set_discard(struct export_spec *s, const char *mode, struct err *e)
+{
+	if (!mode)
+		return 0;
+	if (export_parse_discard(mode, &s->open.flags))
+		return 0;
+	return err_usage(e, "Invalid discard mode `%s'", mode);
+}
+
+static int set_cache(struct export_spec *s, const char *mode, struct err *e)
+{
+	if (!mode || img_cache_parse(mode, &s->open.cache))
+		return 0;
+	return err_usage(e, "Invalid cache mode `%s'", mode);
+}
+
+/* bitmaps.0, bitmaps.1, ... */
+static int set_bitmaps(struct export_spec *s, struct options *o, struct err *e)
+{
+	char key[32];
+	unsigned n = 0;
+
+	while (snprintf(key, sizeof key, "bitmaps.%u", n), options_has(o, key))
+		n++;
+	if (!n)
+		return 0;
+	s->bitmap = calloc(n, sizeof *s->bitmap);
+	if (!s->bitmap)
+		return err_nomem(e);
+	for (; s->bitmap_n < n; s->bitmap_n++) {
+		snprintf(key, sizeof key, "bitmaps.%u", s->bitmap_n);
+		s->bitmap[s->bitmap_n] = options_get(o, key);
+	}
+	return 0;
+}
+
+static void set_text(const char **out, struct options *o, const char *key)
+{
+	const char *value = options_get(o, key);
+
+	if (value)
+		*out = value;
+}
+
+static int set_image(struct export_spec *s, struct options *o, struct err *e)
+{
+	set_text(&s->file, o, "file");
+	set_text(&s->open.format, o, "format");
+	set_text(&s->open.snapshot, o, "snapshot");
+	if (!s->file || !s->file[0])
+		return err_usage(e, "no file is given");
+	if (set_flag(&s->open.flags, IMG_O_RDWR, o, "read-only", false, e) ||
+	    set_cache(s, options_get(o, "cache"), e) ||
+	    set_discard(s, options_get(o, "discard"), e) ||
+	    options_size(o, "offset", &s->offset, e) < 0)
+		return -1;
+	if (s->open.snapshot)
+		s->open.flags &= ~IMG_O_RDWR;
+	return 0;
+}
+
+static int set_export(struct export_spec *s, struct options *o, struct err *e)
+{
+	const char *unused;
+
+	set_text(&s->name, o, "name");
+	set_text(&s->description, o, "description");
+	set_text(&s->authz, o, "tls-authz");
+	if (set_image(s, o, e) || set_bitmaps(s, o, e) ||
+	    options_bool(o, "allocation-depth", &s->depth, e) < 0)
+		return -1;
+	unused = options_unused(o);
+	if (unused)
+		return err_usage(e, "Invalid parameter '%s'", unused);
+	if (strlen(s->name) > NBD_STRING_MAX ||
+	    strlen(s->description) > NBD_STRING_MAX)
+		return err_usage(e, "name or description of more than %u bytes",
+		    NBD_STRING_MAX);
+	return 0;
+}
+
+static bool is_taken(const struct export_list *l, const char *name)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (!strcmp(l->spec[i].name, name))
+			return true;
+	return false;
+}
+
+/* Takes the options over. */
+static int append(struct export_list *l, const struct export_spec *base,
+    struct options *o, struct err *e)
+{
+	struct export_spec *grown =
+			       reallocarray(l->spec, l->n + 1, sizeof *grown),
+			   *s;
+
+	if (!grown) {
+		options_free(o);
+		return err_nomem(e);
+	}
+	l->spec = grown;
+	s = &l->spec[l->n];
+	*s = *base;
+	s->own = o;
+	s->bitmap = NULL;
+	s->bitmap_n = 0;
+	if (is_taken(l, options_get(o, "name"))) {
+		err_usage(
+		    e, "there are two exports '%s'", options_get(o, "name"));
+		options_free(o);
+		return -1;
+	}
+	l->n++;
+	return set_export(s, o, e);
+}
+
+static int append_file(struct export_list *l, const struct export_spec *base,
+    const char *name, const char *rest, bool parse, struct err *e)
+{
+	struct options *o = options_new(e);
+
+	if (!o)
+		return -1;
+	if (parse ? options_parse(o, rest, "file", e)
+		  : options_set(o, "file", rest, e)) {
+		options_free(o);
+		return -1;
+	}
+	if (options_set(o, "name", name, e)) {
+		options_free(o);
+		return -1;
+	}
+	return append(l, base, o, e);
+}
+
+int export_list_add(struct export_list *l, const struct export_spec *base,
+    const char *text, struct err *e)
+{
+	const char *equals = strchr(text, '=');
+	CLEANUP_FREE char *name = NULL;
+
+	if (!equals)
+		return err_usage(
+		    e, "--export=%.200s: expected NAME=FILE", text);
+	name = strndup(text, (size_t)(equals - text));
+	if (!name)
+		return err_nomem(e);
+	if (!append_file(l, base, name, equals + 1, true, e))
+		return 0;
+	err_prefix(e, "--export=%.200s: ", text);
+	return -1;
+}
+
+/* ---- a folder ---------------------------------------------------------- */
+
+static int visible(const struct dirent *d)
+{
+	return d->d_name[0] != '.';
+}
+
+static int append_entry(struct export_list *l, const struct export_spec *base,
+    const char *dir, const char *name, struct err *e)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	if (snprintf(path, sizeof path, "%s/%s", dir, name) >= PATH_MAX)
+		return err_sys(e, ENAMETOOLONG, "%s/%s", dir, name);
+	if (stat(path, &st))
+		return err_sys(e, errno, "%s", path);
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return 0;
+	return append_file(l, base, name, path, false, e);
+}
+
+int export_list_folder(struct export_list *l, const struct export_spec *base,
+    const char *dir, struct err *e)
+{
+	struct dirent **entry;
+	int n = scandir(dir, &entry, visible, alphasort), rc = 0;
+
+	if (n < 0)
+		return err_sys(e, errno, "Could not open '%s'", dir);
+	for (int i = 0; i < n; i++) {
+		rc = rc ? rc : append_entry(l, base, dir, entry[i]->d_name, e);
+		free(entry[i]);
+	}
+	free(entry);
+	return rc;
+}
+
+/* ---- all --------------------------------------------------------------- */
+
+void export_list_clear(struct export_list *l)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		free(l->spec[i].bitmap);
+		options_free(l->spec[i].own);
+	}
+	free(l->spec);
+	*l = (struct export_list){0};
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Credentials of the server, from a tls-creds-x509 or tls-creds-psk object:
+ * see tls.h.  The files in its folder have fixed names.
+ */
+#include <errno.h>
+#include <gnutls/gnutls.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/object.h"
+
+#include "tls.h"
+#include "tlscreds.h"
+
+struct tls_creds {
+	bool psk;
+	bool verify; /* clients have to show a certificate */
+	gnutls_certificate_credentials_t x509;
+	gnutls_psk_server_credentials_t keys;
+	gnutls_priority_t priority;
+};
+
+/* The path of a file in the folder.  1, or 0 when it need not be there. */
+static int creds_path(struct options *o, const char *name, bool required,
+    char *path, struct err *e)
+{
+	const char *dir = options_get(o, "dir");
+
+	if (!dir)
+		return err_usage(e, "Missing 'dir' property value");
+	if (snprintf(path, PATH_MAX, "%s/%s", dir, name) >= PATH_MAX)
+		return err_sys(e, ENAMETOOLONG,
+		    "Unable to access credentials %s/%s", dir, name);
+	if (!access(path, R_OK))
+		return 1;
+	if (!required && errno == ENOENT)
+		return 0;
+	return err_sys(e, errno, "Unable to access credentials %s", path);
+}
+
+static int bad(struct err *e, int rc, const char *what, const char *path)
+{
+	return err_set(e, ERR_SYSTEM, EINVAL, "Cannot load %s '%s': %s", what,
+	    path, gnutls_strerror(rc));
+}
+
+static int load_ca(struct tls_creds *c, struct options *o, struct err *e)
+{
+	char path[PATH_MAX];
+	int rc;
+
+	if (creds_path(o, "ca-cert.pem", true, path, e) < 0)
+		return -1;
+	rc = gnutls_certificate_set_x509_trust_file(
+	    c->x509, path, GNUTLS_X509_FMT_PEM);
+	if (rc <= 0)
+		return bad(e, rc ? rc : GNUTLS_E_NO_CERTIFICATE_FOUND,
+		    "CA certificate", path);
+	rc = creds_path(o, "ca-crl.pem", false, path, e);
+	if (rc <= 0)
+		return rc;
+	rc = gnutls_certificate_set_x509_crl_file(
+	    c->x509, path, GNUTLS_X509_FMT_PEM);
+	return rc < 0 ? bad(e, rc, "CA revocation list", path) : 0;
+}
+
+static int load_key(struct tls_creds *c, struct options *o, struct err *e)
+{
+	const char *id = options_get(o, "passwordid"), *password = NULL;
+	char cert[PATH_MAX], key[PATH_MAX];
+	int rc;
+
+	if (id) {
+		password = object_secret(id, e);
+		if (!password)
+			return -1;
+	}
+	if (creds_path(o, "server-cert.pem", true, cert, e) < 0 ||
+	    creds_path(o, "server-key.pem", true, key, e) < 0)
+		return -1;
+	rc = gnutls_certificate_set_x509_key_file2(
+	    c->x509, cert, key, GNUTLS_X509_FMT_PEM, password, 0);
+	return rc < 0 ? bad(e, rc, "certificate and key of", cert) : 0;
+}
+
+/* The key exchange needs no parameters of ours: gnutls has standard ones. */
+static int load_x509(struct tls_creds *c, struct options *o, struct err *e)
+{
+	int rc = gnutls_certificate_allocate_credentials(&c->x509);
+
+	if (rc)
+		return err_nomem(e);
+	c->verify = true;
+	if (options_bool(o, "verify-peer", &c->verify, e) < 0 ||
+	    load_ca(c, o, e) || load_key(c, o, e))
+		return -1;
+	return 0;
+}
+
+static int load_psk(struct tls_creds *c, struct options *o, struct err *e)
+{
+	char path[PATH_MAX];
+	int rc;
+
+	if (creds_path(o, "keys.psk", true, path, e) < 0)
+		return -1;
+	if (gnutls_psk_allocate_server_credentials(&c->keys))
+		return err_nomem(e);
+	c->psk = true;
+	rc = gnutls_psk_set_server_credentials_file(c->keys, path);
+	return rc ? bad(e, rc, "keys", path) : 0;
+}
+
+static int load_priority(struct tls_creds *c, struct options *o, struct err *e)
+{
+	const char *base = options_get(o, "priority"), *at;
+	char text[1024];
+	int rc, n;
+
+	n = snprintf(text, sizeof text, "%s%s", base ? base : "NORMAL",
+	    c->psk ? ":+ECDHE-PSK:+DHE-PSK:+PSK" : "");
+	if (n >= (int)sizeof text)
+		return err_usage(e, "Parameter 'priority' is too long");
+	rc = gnutls_priority_init(&c->priority, text, &at);
+	if (rc)
+		return err_usage(e, "Unable to set TLS session priority %s: %s",
+		    text, gnutls_strerror(rc));
+	return 0;
+}
+
+static int load(struct tls_creds *c, const char *id, struct err *e)
+{
+	const struct object *x = object_find(id);
+	const char *endpoint;
+	int rc;
+
+	if (!x)
+		return err_usage(e,
+		    "Failed to get TLS creds: No TLS credentials with id '%s'",
+		    id);
+	if (strncmp(x->type, "tls-creds-", 10))
+		return err_usage(e,
+		    "Failed to get TLS creds: Object with id '%s' is not TLS "
+		    "credentials",
+		    id);
+	endpoint = options_get(x->properties, "endpoint");
+	if (!endpoint || strcmp(endpoint, "server"))
+		return err_usage(e, "Failed to get TLS creds: Expected TLS "
+				    "credentials for a server endpoint");
+	if (!strcmp(x->type, "tls-creds-x509"))
+		rc = load_x509(c, x->properties, e);
+	else if (!strcmp(x->type, "tls-creds-psk"))
+		rc = load_psk(c, x->properties, e);
+	else
+		return err_unsupported(e, "%s is not supported", x->type);
+	return rc ? rc : load_priority(c, x->properties, e);
+}
+
+struct tls_creds *tls_creds_new(const char *id, struct err *e)
+{
+	struct tls_creds *c = calloc(1, sizeof *c);
+
+	if (!c) {
+		err_nomem(e);
+		return NULL;
+	}
+	if (!load(c, id, e))
+		return c;
+	tls_creds_free(c);
+	return NULL;
+}
+
+void tls_creds_free(struct tls_creds *c)
+{
+	if (!c)
+		return;
+	if (c->x509)
+		gnutls_certificate_free_credentials(c->x509);
+	if (c->keys)
+		gnutls_psk_free_server_credentials(c->keys);
+	if (c->priority)
+		gnutls_priority_deinit(c->priority);
+	free(c);
+}
+
+int tls_creds_use(
+    const struct tls_creds *c, gnutls_session_t session, struct err *e)
+{
+	int rc = gnutls_priority_set(session, c->priority);
+
+	if (!rc && c->psk)
+		rc = gnutls_credentials_set(session, GNUTLS_CRD_PSK, c->keys);
+	else if (!rc)
+		rc = gnutls_credentials_set(
+		    session, GNUTLS_CRD_CERTIFICATE, c->x509);
+	if (rc)
+		return err_set(e, ERR_SYSTEM, EPROTO, "TLS session: %s",
+		    gnutls_strerror(rc));
+	if (c->verify) {
+		gnutls_certificate_server_set_request(
+		    session, GNUTLS_CERT_REQUIRE);
+		gnutls_session_set_verify_cert(session, NULL, 0);
+	}
+	return 0;
+}
