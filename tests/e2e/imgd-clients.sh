@@ -49,7 +49,6 @@ END
 }
 
 start_imgd -e 0 -f raw disk.raw
-nbdinfo --size "$URI" >/dev/null
 fds=$(footprint)
 stall
 # Others work, and what the server holds is bounded.
