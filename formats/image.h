@@ -225,7 +225,8 @@ int img_write_packed(struct image *img, const void *packed, size_t packed_len,
 /*
  * Two-step requests, so that many can share one batch of host I/O:
  *   img_plan()     look-ups only; adds the host I/O that it needs to a batch
- *   batch_run()    all host I/O of the batch
+ *   batch_run()    all host I/O of the batch; or batch_try(), and for the
+ *                  requests that img_ready() says no to, batch_wait()
  *   img_finish()   unpack, zero fill; the result
  * Between plan and finish the request keeps what it saw valid (I1); the
  * caller must call img_finish() for every request that was planned, in the
@@ -255,6 +256,12 @@ int img_plan(
     struct image *img, struct img_request *rq, struct batch *b, struct err *e);
 /* Runs and empties the batch.  Errors are kept for each request. */
 void batch_run(struct batch *b);
+/* Runs what need not wait for storage; keeps the rest. */
+void batch_try(struct batch *b);
+/* Runs what batch_try() has kept; any thread. */
+void batch_wait(struct batch *b);
+/* Has all the host I/O of a planned request been run? */
+bool img_ready(const struct img_request *rq);
 int img_finish(struct image *img, struct img_request *rq, struct err *e);
 
 /* ---- block status ----------------------------------------------------- */

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A batch of host I/O: see batch.h.  Neighbours in the file become one system
- * call.  In a batch of several, reads that the page cache can serve are done
- * at once, so that one that has to wait for storage does not hold them up; the
- * others then wait together.
+ * call.  Reads that the page cache can serve are done first, so that one that
+ * has to wait for storage does not hold them up; the others then wait together.
  */
 #include <stdlib.h>
 
@@ -46,6 +45,7 @@ int batch_add(struct batch *b, const struct batch_op *op, struct err *e)
 		b->op = p;
 		b->max = max;
 	}
+	op->result->waiting++;
 	b->op[b->n++] = *op;
 	return 0;
 }
@@ -55,19 +55,20 @@ void batch_cut(struct batch *b, size_t n)
 	b->n = n;
 }
 
-/* Operations that are neighbours in one file. */
+/* Operations that are neighbours in one file; those before `n`. */
 struct run {
 	struct batch_op *op;
 	struct iovec iov[16];
 	int n;
 };
 
-static void find_run(const struct batch *b, size_t i, struct run *r)
+static void find_run(const struct batch *b, size_t i, size_t n, struct run *r)
 {
 	uint64_t end = b->op[i].off;
 
 	r->op = &b->op[i];
-	for (r->n = 0; i + r->n < b->n && r->n < (int)ARRAY_N(r->iov); r->n++) {
+	for (r->n = 0; i + (size_t)r->n < n && r->n < (int)ARRAY_N(r->iov);
+	     r->n++) {
 		const struct batch_op *op = &r->op[r->n];
 
 		if (op->file != r->op->file || op->write != r->op->write ||
@@ -78,64 +79,95 @@ static void find_run(const struct batch *b, size_t i, struct run *r)
 	}
 }
 
-static void do_run(struct run *r)
+/* The first n operations of a run have been done, or have failed. */
+static void note_done(const struct run *r, const struct err *e)
 {
-	struct err e;
-	int rc;
+	for (int k = 0; k < r->n; k++) {
+		struct batch_result *result = r->op[k].result;
 
-	e.kind = ERR_NONE;
-	rc = (r->op->write ? host_pwritev : host_preadv)(
-	    r->op->file, r->iov, r->n, r->op->off, &e);
-	for (int k = 0; rc && k < r->n; k++)
-		if (!err_is_set(r->op[k].result))
-			*r->op[k].result = e;
+		result->waiting--;
+		if (err_is_set(e) && !err_is_set(&result->err))
+			result->err = *e;
+	}
 }
 
-/* Reads that the page cache did not have, each its own run now. */
-static void do_missed(struct batch_op *missed, size_t n)
+static void do_run(const struct run *r)
 {
-	struct many_read *reads = calloc(n, sizeof *reads);
-	struct batch rest = {.op = missed, .n = n};
+	struct err e;
 
-	for (size_t i = 0; reads && i < n; i++)
-		reads[i] = (struct many_read){.file = missed[i].file,
-		    .buf = missed[i].buf,
-		    .len = missed[i].len,
-		    .off = missed[i].off};
-	if (reads && n > 1)
-		many_run(reads, n);
-	for (size_t i = 0; i < n;) {
-		struct run r;
+	e.kind = ERR_NONE;
+	(r->op->write ? host_pwritev : host_preadv)(
+	    r->op->file, r->iov, r->n, r->op->off, &e);
+	note_done(r, &e);
+}
 
-		find_run(&rest, i, &r);
-		if (reads && reads[i].done)
+/* Reads that are not in the page cache, many at a time where that can be. */
+static struct many_read *read_many(const struct batch *b)
+{
+	struct many_read *reads = calloc(b->n, sizeof *reads);
+
+	if (!reads)
+		return NULL;
+	for (size_t i = 0; i < b->n; i++)
+		reads[i] = (struct many_read){.file = b->op[i].file,
+		    .buf = b->op[i].buf,
+		    .len = b->op[i].len,
+		    .off = b->op[i].off};
+	many_run(reads, b->n);
+	return reads;
+}
+
+static const struct err none = {.kind = ERR_NONE};
+
+void batch_wait(struct batch *b)
+{
+	struct many_read *reads = b->n > 1 ? read_many(b) : NULL;
+	struct run r;
+
+	for (size_t i = 0; i < b->n; i += (size_t)r.n) {
+		find_run(b, i, b->n, &r);
+		if (reads && reads[i].done) {
 			r.n = 1;
-		else
+			note_done(&r, &none);
+		} else {
 			do_run(&r);
-		i += r.n;
+		}
 	}
 	free(reads);
+	b->n = 0;
+}
+
+void batch_try(struct batch *b)
+{
+	size_t n = b->n;
+	struct run r;
+
+	b->n = 0;
+	for (size_t i = 0; i < n; i += (size_t)r.n) {
+		find_run(b, i, n, &r);
+		if (r.op->write)
+			do_run(&r);
+		else if (many_cached(r.op->file, r.iov, r.n, r.op->off))
+			note_done(&r, &none);
+		else /* kept, in order */
+			for (int k = 0; k < r.n; k++)
+				b->op[b->n++] = b->op[i + (size_t)k];
+	}
 }
 
 void batch_run(struct batch *b)
 {
-	struct batch_op *op = b->op;
-	size_t n = b->n, missed_n = 0;
 	struct run r;
 
-	for (size_t i = 0; i < n; i += r.n) {
-		find_run(b, i, &r);
-		if ((size_t)r.n == n || r.op->write) {
-			do_run(&r);
-			continue;
-		}
-		if (many_cached(r.op->file, r.iov, r.n, r.op->off))
-			continue;
-		/* Kept at the front of the list, in order. */
-		for (int k = 0; k < r.n; k++)
-			op[missed_n++] = op[i + k];
+	if (!b->n)
+		return;
+	find_run(b, 0, b->n, &r);
+	/* One call does all of it: nothing waits behind it. */
+	if ((size_t)r.n == b->n) {
+		do_run(&r);
+		b->n = 0;
+		return;
 	}
-	if (missed_n)
-		do_missed(op, missed_n);
-	b->n = 0;
+	batch_try(b);
+	batch_wait(b);
 }

@@ -5,13 +5,19 @@
 
 #include "../host/hostfile.h"
 
+/* What came of the operations of one request. */
+struct batch_result {
+	struct err err;	  /* the first that was met                   */
+	unsigned waiting; /* operations in the batch that are not done */
+};
+
 struct batch_op {
 	struct hostfile *file;
 	void *buf; /* not changed by a write */
 	size_t len;
 	uint64_t off;
 	bool write;
-	struct err *result; /* set when the operation fails */
+	struct batch_result *result;
 };
 
 struct batch {

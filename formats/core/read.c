@@ -35,14 +35,15 @@ struct plan {
 	struct write_guard guard; /* a read uses its pin alone */
 	bool writes;
 	struct piece *pieces;
-	struct err err; /* of the host I/O; set by batch_run() */
+	struct batch_result io;
 };
 
 static void plan_init(struct plan *p)
 {
 	p->pieces = NULL;
 	p->writes = false;
-	p->err.kind = ERR_NONE;
+	p->io.err.kind = ERR_NONE;
+	p->io.waiting = 0;
 }
 
 static void plan_clear(struct plan *p)
@@ -64,7 +65,7 @@ static int add_host(struct plan *p, struct batch *b, const struct extent *x,
 	    .len = x->len,
 	    .off = x->host,
 	    .write = write,
-	    .result = &p->err};
+	    .result = &p->io};
 
 	return batch_add(b, &op, e);
 }
@@ -92,7 +93,7 @@ static int add_packed(struct plan *p, struct batch *b,
 	    .buf = piece->stored,
 	    .len = c->x.packed.stored,
 	    .off = c->x.host,
-	    .result = &p->err};
+	    .result = &p->io};
 	return batch_add(b, &op, e);
 }
 
@@ -133,9 +134,9 @@ static int plan_read(struct image *img, struct plan *p, struct batch *b,
 
 static int finish_read(struct plan *p, struct err *e)
 {
-	if (err_is_set(&p->err)) {
+	if (err_is_set(&p->io.err)) {
 		if (!err_is_set(e))
-			*e = p->err;
+			*e = p->io.err;
 		return -1;
 	}
 	for (struct piece *i = p->pieces; i; i = i->next)
@@ -248,6 +249,13 @@ int img_plan(
 	plan_clear(p);
 	free(p);
 	return rc;
+}
+
+bool img_ready(const struct img_request *rq)
+{
+	const struct plan *p = rq->state;
+
+	return !p->io.waiting;
 }
 
 int img_finish(struct image *img, struct img_request *rq, struct err *e)

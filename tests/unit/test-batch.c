@@ -31,10 +31,11 @@ static struct hostfile *make_file(struct err *e)
 	return f;
 }
 
-static void check_round(struct hostfile *f, struct rng *rng, bool cold)
+static void check_round(
+    struct hostfile *f, struct rng *rng, bool cold, bool steps)
 {
 	static uint8_t buf[OP_N][OP_LEN];
-	static struct err result[OP_N];
+	static struct batch_result result[OP_N];
 	struct err e = ERR_INIT;
 	struct batch *b = batch_new(&e);
 	struct batch_op op[OP_N];
@@ -51,16 +52,22 @@ static void check_round(struct hostfile *f, struct rng *rng, bool cold)
 		    .result = &result[i]};
 		if (i && rng_below(rng, 3) == 0)
 			op[i].off = op[i - 1].off + op[i - 1].len;
-		result[i].kind = ERR_NONE;
+		result[i] = (struct batch_result){.err = ERR_INIT};
 		assert_int_equal(batch_add(b, &op[i], &e), 0);
 	}
-	batch_run(b);
+	if (steps) {
+		batch_try(b);
+		batch_wait(b);
+	} else {
+		batch_run(b);
+	}
 	for (unsigned i = 0; i < OP_N; i++) {
 		uint64_t in = op[i].off < FILE_LEN
 				  ? min_u64(op[i].len, FILE_LEN - op[i].off)
 				  : 0;
 
-		assert_false(err_is_set(&result[i]));
+		assert_false(err_is_set(&result[i].err));
+		assert_int_equal(result[i].waiting, 0);
 		assert_memory_equal(buf[i], contents + op[i].off, in);
 		for (uint64_t k = in; k < op[i].len; k++)
 			assert_int_equal(buf[i][k], 0);
@@ -75,8 +82,8 @@ static void test_contents(void **state)
 	struct rng rng = {1};
 
 	(void)state;
-	for (int i = 0; i < 6; i++)
-		check_round(f, &rng, i & 1);
+	for (int i = 0; i < 8; i++)
+		check_round(f, &rng, i & 1, i & 2);
 	host_put(f);
 	free(contents);
 }
@@ -84,7 +91,8 @@ static void test_contents(void **state)
 /* A write fails on a file opened read-only; its neighbours are read. */
 static void test_errors(void **state)
 {
-	struct err e = ERR_INIT, result[3] = {ERR_INIT, ERR_INIT, ERR_INIT};
+	struct err e = ERR_INIT;
+	struct batch_result result[3] = {0};
 	struct hostfile *f = make_file(&e);
 	struct hostfile *ro = host_open_file("batch", 0, &e);
 	struct batch *b = batch_new(&e);
@@ -104,9 +112,9 @@ static void test_errors(void **state)
 		assert_int_equal(batch_add(b, &op, &e), 0);
 	}
 	batch_run(b);
-	assert_false(err_is_set(&result[0]));
-	assert_true(err_is_set(&result[1]));
-	assert_false(err_is_set(&result[2]));
+	assert_false(err_is_set(&result[0].err));
+	assert_true(err_is_set(&result[1].err));
+	assert_false(err_is_set(&result[2].err));
 	assert_memory_equal(buf[2], contents + 8192, 512);
 	batch_free(b);
 	host_put(ro);
