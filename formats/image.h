@@ -264,6 +264,19 @@ void batch_wait(struct batch *b);
 bool img_ready(const struct img_request *rq);
 int img_finish(struct image *img, struct img_request *rq, struct err *e);
 
+/* Where bytes of the disk are, for who can send a file without reading it. */
+struct img_place {
+	int fd; /* of the image: not to be closed */
+	uint64_t off;
+};
+/*
+ * 1: guest [off, off + len) is in the page cache, in one piece at `place`, and
+ * stays there while the handle is open: no write moves it, and its space is
+ * not given to anything else.  0: not so; read it.  len > 0.
+ */
+int img_place(struct image *img, uint64_t len, uint64_t off,
+    struct img_place *place, struct err *e);
+
 /* ---- block status ----------------------------------------------------- */
 
 struct img_extent {

@@ -98,10 +98,10 @@ int clients_add(struct clients *cs, int fd, struct err *e)
 		close(fd);
 		return err_nomem(e);
 	}
-	stream_socket(&c->stream, fd);
+	c->stream.fd = fd;
 	c->event_fd = cs->event_fd;
-	c->conn = conn_new(&c->stream, cs->shared, e);
-	if (!c->conn) {
+	if (stream_socket(&c->stream, fd, e) ||
+	    !(c->conn = conn_new(&c->stream, cs->shared, e))) {
 		client_free(c);
 		return -1;
 	}

@@ -104,9 +104,25 @@ struct batch *conn_batch(struct conn *c)
 	return c->batch;
 }
 
-void conn_submit(struct conn *c, struct task *r)
+struct batch *conn_take_batch(struct conn *c)
 {
-	sched_submit(c->shared->sched, &c->lane, &r->job);
+	struct err e = ERR_INIT;
+	struct batch *fresh = batch_new(&e), *old = c->batch;
+
+	if (!fresh)
+		return NULL;
+	c->batch = fresh;
+	return old;
+}
+
+bool conn_sends_files(const struct conn *c)
+{
+	return c->stream->send_file != NULL;
+}
+
+void conn_submit(struct conn *c, struct job *j)
+{
+	sched_submit(c->shared->sched, &c->lane, j);
 }
 
 /* The reader may be waiting for the socket or for the outbox. */
@@ -171,13 +187,13 @@ static struct task *new_task(struct conn *c, struct intent *t)
 	struct task *r = NULL;
 
 	if (!t->error) {
-		r = task_new(c, &t->rq, task_data_len(&t->rq));
+		r = task_new(c, &t->rq);
 		if (r)
 			return r;
 		t->error = NBD_ENOMEM;
 		t->why = "out of memory";
 	}
-	r = task_new(c, &t->rq, 0);
+	r = task_new_refused(c, &t->rq);
 	if (!r)
 		return NULL;
 	log_debug("request %u, flags 0x%x, offset %llu, length %llu: %s",

@@ -17,6 +17,7 @@
 struct authz;
 struct conn;
 struct exports;
+struct job;
 struct outbox;
 struct task;
 struct task_list;
@@ -54,6 +55,10 @@ const struct session *conn_session(const struct conn *c);
 /* For exec.c. */
 struct outbox *conn_outbox(struct conn *c);
 struct batch *conn_batch(struct conn *c);
-void conn_submit(struct conn *c, struct task *r);
+/* The batch becomes the caller's, and the connection gets a new one; NULL when
+ * out of memory. */
+struct batch *conn_take_batch(struct conn *c);
+bool conn_sends_files(const struct conn *c);
+void conn_submit(struct conn *c, struct job *j);
 
 #endif

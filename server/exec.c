@@ -5,6 +5,8 @@
  * Between img_plan() and img_finish() the core keeps what a request saw; so a
  * round finishes all that it planned before it does anything that waits.
  */
+#include <stdlib.h>
+
 #include "core/units.h"
 #include "image.h"
 
@@ -15,6 +17,13 @@
 #include "outbox.h"
 #include "task.h"
 #include "status.h"
+
+/* Data that goes from the page cache to the client while a core's cache still
+   has it, bytes. */
+#define ROUND_LEN (256 * KiB)
+
+/* Shorter data is cheaper to copy than to send from its file, bytes. */
+#define PLACED_MIN (32 * KiB)
 
 /* ---- in a worker ------------------------------------------------------- */
 
@@ -73,15 +82,21 @@ static int do_command(struct task *r, const struct session *s, struct err *e)
 	return 0;
 }
 
+static void work(struct task *r)
+{
+	struct err e = ERR_INIT;
+
+	if (do_command(r, conn_session(r->conn), &e))
+		task_fail_err(r, &e);
+}
+
 static void run_job(struct job *j)
 {
 	struct task *r = (struct task *)j;
 	struct outbox *o = conn_outbox(r->conn);
 	struct task_list l = {0};
-	struct err e = ERR_INIT;
 
-	if (do_command(r, conn_session(r->conn), &e))
-		task_fail_err(r, &e);
+	work(r);
 	task_reply(r);
 	task_append(&l, r);
 	outbox_send(o, &l);
@@ -97,8 +112,26 @@ static bool is_planned(const struct task *r)
 		   !(r->rq.flags & NBD_CMD_FLAG_FUA));
 }
 
-static void set_io(struct task *r, struct chunk *c, const struct export *x)
+/* Can it be sent from where it is? */
+static int place(struct chunk *c, struct conn *conn, struct err *e)
 {
+	const struct export *x = conn_session(conn)->export;
+	int rc;
+
+	if (c->hole || c->len < PLACED_MIN || !conn_sends_files(conn))
+		return 0;
+	rc = img_place(x->img, c->len, x->start + c->off, &c->place, e);
+	c->placed = rc == 1;
+	return rc < 0 ? -1 : 0;
+}
+
+static int set_io(
+    struct task *r, struct chunk *c, const struct export *x, struct err *e)
+{
+	if (c->hole || c->placed)
+		return 0;
+	if (task_buffer(r, e))
+		return -1;
 	c->io = (struct img_request){
 	    .op = r->rq.type == NBD_CMD_WRITE ? IMG_WRITE : IMG_READ,
 	    .flags = r->rq.flags & NBD_CMD_FLAG_FUA ? IMG_FUA : 0,
@@ -106,7 +139,8 @@ static void set_io(struct task *r, struct chunk *c, const struct export *x)
 	    .len = c->len,
 	    .off = x->start + c->off,
 	};
-	c->state = c->hole ? CHUNK_READY : CHUNK_TODO;
+	c->state = CHUNK_TODO;
+	return 0;
 }
 
 static int split(struct task *r, const struct session *s, struct err *e)
@@ -125,13 +159,15 @@ static int plan(struct task *r, struct conn *c, struct err *e)
 
 	if (split(r, s, e))
 		return -1;
-	for (size_t i = 0; i < r->chunk_n; i++)
-		set_io(r, &r->chunk[i], s->export);
-	for (size_t i = 0; i < r->chunk_n && is_planned(r); i++) {
+	for (size_t i = 0; i < r->chunk_n; i++) {
 		struct chunk *k = &r->chunk[i];
 		int rc;
 
-		if (k->hole)
+		if (r->rq.type == NBD_CMD_READ && place(k, c, e))
+			return -1;
+		if (set_io(r, k, s->export, e))
+			return -1;
+		if (k->state != CHUNK_TODO || !is_planned(r))
 			continue;
 		rc = img_plan(s->export->img, &k->io, conn_batch(c), e);
 		if (rc < 0)
@@ -193,36 +229,143 @@ static bool is_job(const struct task *r)
 	return r->rq.len || r->rq.type == NBD_CMD_FLUSH;
 }
 
+/* What is in storage only waits together, away from the reader. */
+struct late {
+	struct job job;
+	struct conn *conn;
+	struct batch *batch;
+	struct task_list tasks;
+};
+
+static struct task *pop(struct task_list *l)
+{
+	struct task *r = l->head;
+
+	l->head = r->next;
+	return r;
+}
+
+static bool is_ready(const struct task *r)
+{
+	for (size_t i = 0; i < r->chunk_n; i++)
+		if (r->chunk[i].state == CHUNK_PLANNED &&
+		    !img_ready(&r->chunk[i].io))
+			return false;
+	return true;
+}
+
+/* All are finished before one of them does more: that may wait. */
+static void finish_all(const struct task_list *l, const struct export *x)
+{
+	struct err e = ERR_INIT;
+
+	for (struct task *r = l->head; r; r = r->next)
+		finish(r, x, &e);
+}
+
+static void run_late(struct job *j)
+{
+	struct late *late = (struct late *)j;
+	struct outbox *o = conn_outbox(late->conn);
+	struct task_list tasks = late->tasks, ready = {0};
+
+	batch_wait(late->batch);
+	batch_free(late->batch);
+	finish_all(&tasks, conn_session(late->conn)->export);
+	free(late);
+	while (tasks.head) {
+		struct task *r = pop(&tasks);
+
+		if (is_job(r))
+			work(r);
+		task_reply(r);
+		task_append(&ready, r);
+	}
+	outbox_send(o, &ready);
+}
+
+/* The rest of the batch and who waits for it; false: out of memory. */
+static bool hand_over(struct conn *c, const struct task_list *tasks)
+{
+	struct late *late = malloc(sizeof *late);
+
+	if (!late)
+		return false;
+	*late = (struct late){.job.run = run_late, .conn = c, .tasks = *tasks};
+	late->batch = conn_take_batch(c);
+	if (!late->batch) {
+		free(late);
+		return false;
+	}
+	conn_submit(c, &late->job);
+	return true;
+}
+
+/* A job for a worker, or ready to be sent. */
 static void settle(struct task *r, struct conn *c, struct task_list *ready)
 {
 	if (is_job(r)) {
 		r->job.run = run_job;
-		conn_submit(c, r);
+		conn_submit(c, &r->job);
 		return;
 	}
 	task_reply(r);
 	task_append(ready, r);
 }
 
+/* Takes requests out of the list, at least one, and plans those that can be. */
+static void plan_round(struct conn *c, struct task_list *arrived,
+    struct task_list *planned, struct task_list *other)
+{
+	struct err e = ERR_INIT;
+	uint64_t len = 0;
+
+	while (arrived->head && len < ROUND_LEN) {
+		struct task *r = pop(arrived);
+
+		task_append(start(r, c, &e) ? planned : other, r);
+		len += r->chunk_n ? r->rq.len : 0;
+	}
+}
+
+/* Alone in flight, a read that waits holds up nobody. */
+static bool is_alone(struct conn *c)
+{
+	return outbox_state(conn_outbox(c)).n == 1;
+}
+
+static void one_round(struct conn *c, struct task_list *arrived)
+{
+	struct task_list planned = {0}, done = {0}, late = {0}, ready = {0};
+	const struct export *x = conn_session(c)->export;
+
+	plan_round(c, arrived, &planned, &done);
+	if (planned.head) {
+		batch_try(conn_batch(c));
+		if (is_alone(c))
+			batch_wait(conn_batch(c));
+	}
+	while (planned.head) {
+		struct task *r = pop(&planned);
+
+		task_append(is_ready(r) ? &done : &late, r);
+	}
+	finish_all(&done, x);
+	if (late.head && !hand_over(c, &late)) {
+		batch_wait(conn_batch(c));
+		finish_all(&late, x);
+		while (late.head)
+			task_append(&done, pop(&late));
+	}
+	while (done.head)
+		settle(pop(&done), c, &ready);
+	outbox_send(conn_outbox(c), &ready);
+}
+
+/* With nothing new, too: replies may be waiting for the socket. */
 void exec_round(struct conn *c, struct task_list *arrived)
 {
-	struct task_list planned = {0}, ready = {0};
-	struct err e = ERR_INIT;
-	struct task *next;
-
-	for (struct task *r = arrived->head; r; r = next) {
-		next = r->next;
-		if (start(r, c, &e))
-			task_append(&planned, r);
-		else
-			settle(r, c, &ready);
-	}
-	if (planned.head)
-		batch_run(conn_batch(c));
-	for (struct task *r = planned.head; r; r = next) {
-		next = r->next;
-		finish(r, conn_session(c)->export, &e);
-		settle(r, c, &ready);
-	}
-	outbox_send(conn_outbox(c), &ready);
+	do
+		one_round(c, arrived);
+	while (arrived->head);
 }

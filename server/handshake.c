@@ -75,7 +75,7 @@ bool handshake_write(struct handshake *h, const void *buf, size_t len)
 	struct iovec iov = {.iov_base = (void *)buf, .iov_len = len};
 
 	while (iov.iov_len) {
-		ssize_t n = h->stream->writev(h->stream, &iov, 1);
+		ssize_t n = h->stream->writev(h->stream, &iov, 1, false);
 
 		if (n >= 0) {
 			iov.iov_base = (uint8_t *)iov.iov_base + n;

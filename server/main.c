@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -33,6 +34,7 @@
 #include "sched.h"
 #include "tls.h"
 
+#define KEPT_LEN    (1 * MiB) /* of free memory, for each thread that had more */
 #define WORKERS_MAX 16
 
 struct server {
@@ -302,6 +304,10 @@ int main(int argc, char **argv)
 	struct err e = ERR_INIT;
 
 	log_init(base_name(argv[0]));
+	/* A buffer that was just sent is the next one that is needed: do not
+	   give it back to the system meanwhile. */
+	mallopt(M_MMAP_THRESHOLD, KEPT_LEN);
+	mallopt(M_TRIM_THRESHOLD, KEPT_LEN);
 	switch (args_parse(&s.args, argc, argv)) {
 	case ARGS_EXIT_OK:
 		args_clear(&s.args);

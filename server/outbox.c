@@ -120,23 +120,37 @@ static size_t add(
 	return 0;
 }
 
-/* Fills the vector with what is queued and not sent yet. */
-static int gather(struct outbox *o, struct iovec *iov) REQUIRES(o->lock)
-{
-	int n = 0;
+/*
+ * What is queued and not sent yet: a vector, and where it is cut by data that
+ * is in a file, that chunk, with the bytes of it that are sent.
+ */
+struct next {
+	struct iovec iov[IOV_MAX_SENT];
+	int n;
+	const struct chunk *placed; /* NULL: none follows */
+	size_t placed_sent;
+};
 
+static void gather(struct outbox *o, struct next *x) REQUIRES(o->lock)
+{
+	x->n = 0;
+	x->placed = NULL;
 	for (const struct task *r = o->queue.head; r; r = r->next) {
 		for (size_t i = r->sent_n; i < r->chunk_n; i++) {
 			const struct chunk *c = &r->chunk[i];
 			size_t skip = i == r->sent_n ? r->sent : 0;
 
-			if (n + 2 > IOV_MAX_SENT)
-				return n;
-			skip = add(iov, &n, c->head, c->head_len, skip);
-			add(iov, &n, c->data, c->data_len, skip);
+			if (x->n + 2 > IOV_MAX_SENT)
+				return;
+			skip = add(x->iov, &x->n, c->head, c->head_len, skip);
+			if (c->placed) {
+				x->placed = c;
+				x->placed_sent = skip;
+				return;
+			}
+			add(x->iov, &x->n, c->data, c->data_len, skip);
 		}
 	}
-	return n;
 }
 
 /* `len` more bytes are sent. */
@@ -173,17 +187,32 @@ static void throw_away(struct outbox *o, struct task_list *done)
 	retire(o, n, done);
 }
 
+static ssize_t send_next(struct stream *s, const struct next *x)
+{
+	const struct chunk *c = x->placed;
+	ssize_t n;
+
+	if (x->n)
+		return s->writev(s, x->iov, x->n, c != NULL);
+	n = s->send_file(s, c->place.fd, c->place.off + x->placed_sent,
+	    c->data_len - x->placed_sent);
+	/* The file was cut short: there is no way to say so any more. */
+	errno = n ? errno : EIO;
+	return n ? n : -1;
+}
+
 /* One call for all that is queued.  The queue's front is the sender's; others
    only append to its end. */
 static void send_some(struct outbox *o, struct task_list *done)
     REQUIRES(o->lock)
 {
-	struct iovec iov[IOV_MAX_SENT];
-	int iov_n = gather(o, iov), error;
+	struct next x;
 	ssize_t n;
+	int error;
 
+	gather(o, &x);
 	mutex_unlock(&o->lock);
-	n = o->stream->writev(o->stream, iov, iov_n);
+	n = send_next(o->stream, &x);
 	error = errno;
 	mutex_lock(&o->lock);
 	if (n >= 0) {

@@ -54,7 +54,8 @@ static void reply_read(struct task *r, bool structured)
 			    c->head, &r->rq, last, c->off, (uint32_t)c->len);
 			continue;
 		}
-		c->data = r->data + (c->off - r->rq.off);
+		if (!c->placed)
+			c->data = r->data + (c->off - r->rq.off);
 		c->data_len = c->len;
 		if (structured)
 			c->head_len = wire_data(

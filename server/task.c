@@ -11,6 +11,9 @@
 #include "task.h"
 #include "status.h"
 
+/* A longer read gets its room when it is run: few of them run at a time. */
+#define SHORT_READ (16 * KiB)
+
 struct command {
 	bool known, writes;
 	unsigned flags;	     /* that it takes, beside FUA */
@@ -109,7 +112,8 @@ uint32_t task_check(
 	return 0;
 }
 
-size_t task_data_len(const struct wire_request *rq)
+/* Bytes of r->data that it needs. */
+static size_t data_len(const struct wire_request *rq)
 {
 	return rq->type == NBD_CMD_READ ? rq->len : rq->payload;
 }
@@ -118,7 +122,7 @@ uint64_t task_charge(const struct session *s, const struct wire_request *rq)
 {
 	if (rq->type == NBD_CMD_BLOCK_STATUS)
 		return status_len(s->contexts, rq->extended);
-	return task_data_len(rq);
+	return data_len(rq);
 }
 
 void task_arrived(struct task *r, const struct session *s)
@@ -146,10 +150,10 @@ void task_append(struct task_list *l, struct task *r)
 	l->last = r;
 }
 
-struct task *task_new(
-    struct conn *c, const struct wire_request *rq, size_t data_len)
+static struct task *new_task(
+    struct conn *c, const struct wire_request *rq, size_t room)
 {
-	struct task *r = malloc(sizeof *r + data_len);
+	struct task *r = malloc(sizeof *r + room);
 
 	if (!r)
 		return NULL;
@@ -157,7 +161,29 @@ struct task *task_new(
 	r->conn = c;
 	r->rq = *rq;
 	r->chunk = &r->first;
+	r->data = room ? r->inside : NULL;
 	return r;
+}
+
+struct task *task_new(struct conn *c, const struct wire_request *rq)
+{
+	size_t len = data_len(rq);
+
+	if (rq->type == NBD_CMD_READ && len > SHORT_READ)
+		len = 0;
+	return new_task(c, rq, len);
+}
+
+struct task *task_new_refused(struct conn *c, const struct wire_request *rq)
+{
+	return new_task(c, rq, 0);
+}
+
+int task_buffer(struct task *r, struct err *e)
+{
+	if (!r->data)
+		r->data = malloc(data_len(&r->rq));
+	return r->data ? 0 : err_nomem(e);
 }
 
 void task_free(struct task *r)
@@ -168,6 +194,8 @@ void task_free(struct task *r)
 		free(r->chunk);
 	free(r->message);
 	free(r->extra);
+	if (r->data != r->inside)
+		free(r->data);
 	free(r);
 }
 

@@ -37,6 +37,8 @@ struct chunk {
 	uint8_t head[WIRE_HEAD_MAX];
 	size_t head_len;
 	const void *data; /* sent after the header */
+	bool placed;	  /* instead, data_len bytes at `place` */
+	struct img_place place;
 	size_t data_len;
 };
 
@@ -57,7 +59,9 @@ struct task {
 	size_t sent_n;	/* chunks sent */
 	size_t sent;	/* bytes sent of chunk[sent_n] */
 	uint8_t *extra; /* malloc'd descriptors of a block status */
-	uint8_t data[]; /* payload of the request, or what a read gives */
+	/* The payload, or what a read gives; NULL: there is no room yet. */
+	uint8_t *data;
+	uint8_t inside[]; /* short data */
 };
 
 /* A list in order of arrival. */
@@ -76,15 +80,16 @@ uint32_t task_check(
  * seen only now, and checked: the request may fail.
  */
 void task_arrived(struct task *r, const struct session *s);
-/* Bytes of r->data that it needs. */
-size_t task_data_len(const struct wire_request *rq);
 /* Bytes of memory, beyond a small constant, until the reply is sent. */
 uint64_t task_charge(const struct session *s, const struct wire_request *rq);
 
-/* NULL when out of memory. */
-struct task *task_new(
-    struct conn *c, const struct wire_request *rq, size_t data_len);
+/* With room for the payload, or a short read.  NULL when out of memory. */
+struct task *task_new(struct conn *c, const struct wire_request *rq);
+/* The same for a request that is refused: without. */
+struct task *task_new_refused(struct conn *c, const struct wire_request *rq);
 void task_free(struct task *r); /* NULL is allowed */
+/* Room for what a read gives, if there is none. */
+int task_buffer(struct task *r, struct err *e);
 /* Sets the error to answer; the first one wins.  `message` is copied. */
 void task_fail(struct task *r, uint32_t error, const char *message);
 /* The same from an error of the core. */

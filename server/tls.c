@@ -147,12 +147,14 @@ static ssize_t send_record(struct tls *t, const struct iovec *iov, int iov_n,
 	return n;
 }
 
-static ssize_t tls_writev(struct stream *s, const struct iovec *iov, int iov_n)
+static ssize_t tls_writev(
+    struct stream *s, const struct iovec *iov, int iov_n, bool more)
 {
 	struct tls *t = tls_of(s);
 	size_t done = 0;
 	ssize_t n;
 
+	(void)more;
 	mutex_lock(&t->lock);
 	while ((n = send_record(t, iov, iov_n, done)) > 0)
 		done += (size_t)n;
@@ -206,6 +208,7 @@ int tls_start(struct stream *s, const struct tls_creds *creds, struct err *e)
 	s->state = t;
 	s->read = tls_read;
 	s->writev = tls_writev;
+	s->send_file = NULL;
 	s->close = tls_close;
 	gnutls_transport_set_ptr(t->session, s);
 	gnutls_transport_set_pull_function(t->session, pull);

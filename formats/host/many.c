@@ -4,7 +4,9 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "../core/lock.h"
 #include "../core/units.h"
@@ -25,6 +27,30 @@ bool many_cached(
 		len += iov[i].iov_len;
 	return is_plain(f, len, off) &&
 	       preadv2(f->fd, iov, n, (off_t)off, RWF_NOWAIT) == (ssize_t)len;
+}
+
+/* Of linux/mman.h, which may be older than the kernel. */
+#ifndef SYS_cachestat
+#define SYS_cachestat 451
+#endif
+struct cache_range {
+	uint64_t off, len;
+};
+struct cache_pages {
+	uint64_t cached, dirty, writeback, evicted, recently_evicted;
+};
+
+bool many_resident(const struct hostfile *f, uint64_t len, uint64_t off)
+{
+	uint64_t page_len = (uint64_t)sysconf(_SC_PAGESIZE);
+	struct cache_range range = {off, len};
+	struct cache_pages pages;
+
+	return is_plain(f, len, off) &&
+	       !syscall(SYS_cachestat, f->fd, &range, &pages, 0u) &&
+	       pages.cached ==
+		   (round_up(off + len, page_len) - round_down(off, page_len)) /
+		       page_len;
 }
 
 #ifdef HAVE_LIBURING

@@ -19,6 +19,9 @@ struct many_read {
 /* All bytes, without waiting for storage; false: not all, read them again. */
 bool many_cached(
     struct hostfile *f, const struct iovec *iov, int n, uint64_t off);
+/* Is all of [off, off + len) in the page cache, as far as the system tells?
+ * Then f->fd has it at the same offset. */
+bool many_resident(const struct hostfile *f, uint64_t len, uint64_t off);
 /*
  * Run all at the same time and wait for the last.  What is not `done` after
  * (no ring, a short read, an error) is to be read with host_pread(), which

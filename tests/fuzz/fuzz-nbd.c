@@ -38,11 +38,11 @@ static ssize_t input_read(struct stream *s, void *buf, size_t len, bool wait)
 static volatile uint8_t looked_at;
 
 static ssize_t input_writev(
-    struct stream *s, const struct iovec *iov, int iov_n)
+    struct stream *s, const struct iovec *iov, int iov_n, bool more)
 {
 	ssize_t n = 0;
 
-	(void)s;
+	(void)s, (void)more;
 	for (int i = 0; i < iov_n; i++) {
 		const uint8_t *p = iov[i].iov_base;
 
@@ -89,7 +89,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	}
 	must(sched && null >= 0);
 	shared.sched = sched;
-	in.stream = (struct stream){null, input_read, input_writev};
+	in.stream = (struct stream){
+	    .fd = null, .read = input_read, .writev = input_writev};
 	export.img = new_image();
 	c = conn_new(&in.stream, &shared, &e);
 	must(c);
