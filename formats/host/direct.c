@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * O_DIRECT: offsets, lengths and addresses are multiples of f->align, the
- * "block" here.  Other requests go through a buffer; a write then reads the
- * blocks at its edges, and writes them back whole.
+ * "block" here.  Other requests go through a buffer: see blocks.h.
  *
  * Locks: whoever changes the file locks the blocks that it touches, so that
  * two writers which share a block lose nothing.  A write whose last block
@@ -19,13 +18,13 @@
 
 #include "../core/cleanup.h"
 #include "../core/units.h"
+#include "blocks.h"
 #include "file.h"
 #include "iov.h"
 
 #define BLOCK_LEN_MIN 512u
 #define BLOCK_LEN_MAX 65536u
 #define BLOCK_LEN_ANY 4096u /* good for every file system, if nobody tells */
-#define BOUNCE_LEN    (1024u * 1024u)
 
 /* The shortest read that the file takes.  An empty one takes any. */
 static int try_reads(struct hostfile *f, struct err *e)
@@ -91,22 +90,9 @@ void direct_unlock(struct hostfile *f, struct range *r)
 		range_unlock(&posix_file(f)->blocks, r);
 }
 
-/* A buffer for [start, end), or for pieces of it. */
-static uint8_t *bounce_new(uint64_t start, uint64_t end, struct err *e)
-{
-	void *buf;
-
-	if (posix_memalign(
-		&buf, BLOCK_LEN_MAX, min_u64(end - start, BOUNCE_LEN))) {
-		err_nomem(e);
-		return NULL;
-	}
-	return buf;
-}
-
-/* Whole blocks; zeroes past the end of the file. */
+/* Zeroes past the end of the file. */
 static int read_blocks(
-    struct hostfile *f, uint8_t *buf, size_t len, uint64_t off, struct err *e)
+    struct hostfile *f, void *buf, size_t len, uint64_t off, struct err *e)
 {
 	struct iovec iov = {buf, len};
 	uint64_t done;
@@ -114,74 +100,30 @@ static int read_blocks(
 
 	if (rc)
 		return host_fail(f, rc, "read", len, off, e);
-	memset(buf + done, 0, len - done);
+	memset((uint8_t *)buf + done, 0, len - done);
 	return 0;
 }
+
+static int write_blocks(
+    struct hostfile *f, void *buf, size_t len, uint64_t off, struct err *e)
+{
+	struct iovec iov = {buf, len};
+	int rc = iov_pwrite(f->fd, &iov, 1, SIZE_MAX, off);
+
+	return rc ? host_fail(f, rc, "write", len, off, e) : 0;
+}
+
+static const struct block_io direct_io = {read_blocks, write_blocks};
 
 int direct_readv(struct hostfile *f, const struct iovec *iov, int n,
     uint64_t off, struct err *e)
 {
-	CLEANUP_FREE uint8_t *buf = NULL;
-	struct iov_walk to = {iov, n, 0};
-	uint64_t len = 0, end, start, stop, last;
-
-	iov_len(iov, n, &len);
-	end = off + len;
-	start = round_down(off, f->align);
-	last = round_up(end, f->align);
-	if (!(buf = bounce_new(start, last, e)))
-		return -1;
-	for (; start < last; start = off = stop) {
-		stop = min_u64(start + BOUNCE_LEN, last);
-		if (read_blocks(f, buf, stop - start, start, e))
-			return -1;
-		iov_put(&to, buf + (off - start), min_u64(stop, end) - off);
-	}
-	return 0;
+	return blocks_readv(f, &direct_io, iov, n, off, e);
 }
 
-/* What the blocks [start, stop) in `buf` hold outside of [off, end). */
-static int read_edges(struct hostfile *f, uint8_t *buf, uint64_t start,
-    uint64_t stop, uint64_t off, uint64_t end, struct err *e)
-{
-	uint64_t tail = stop - f->align;
-
-	if (start < off && read_blocks(f, buf, f->align, start, e))
-		return -1;
-	if (stop <= end || (tail == start && start < off))
-		return 0;
-	return read_blocks(f, buf + (tail - start), f->align, tail, e);
-}
-
-/* Under the lock of its blocks. */
-static int write_bounced(struct hostfile *f, struct iov_walk *from,
+/* The last block may stick out of the file.  Under the lock of all blocks. */
+static int write_tail(struct hostfile *f, const struct iovec *iov, int n,
     uint64_t off, uint64_t end, struct err *e)
-{
-	CLEANUP_FREE uint8_t *buf = NULL;
-	uint64_t start = round_down(off, f->align), stop;
-	uint64_t last = round_up(end, f->align);
-	struct iovec block;
-	int rc;
-
-	if (!(buf = bounce_new(start, last, e)))
-		return -1;
-	for (; start < last; start = off = stop) {
-		stop = min_u64(start + BOUNCE_LEN, last);
-		if (read_edges(f, buf, start, stop, off, end, e))
-			return -1;
-		iov_get(from, buf + (off - start), min_u64(stop, end) - off);
-		block.iov_base = buf;
-		block.iov_len = stop - start;
-		rc = iov_pwrite(f->fd, &block, 1, SIZE_MAX, start);
-		if (rc)
-			return host_fail(f, rc, "write", end - off, off, e);
-	}
-	return 0;
-}
-
-/* The same where the last block may stick out of the file. */
-static int write_tail(struct hostfile *f, struct iov_walk *from, uint64_t off,
-    uint64_t end, struct err *e)
 {
 	struct stat st;
 	off_t keep;
@@ -190,7 +132,7 @@ static int write_tail(struct hostfile *f, struct iov_walk *from, uint64_t off,
 	if (fstat(f->fd, &st))
 		return host_fail(f, errno, "write", end - off, off, e);
 	keep = (off_t)max_u64((uint64_t)st.st_size, end);
-	rc = write_bounced(f, from, off, end, e);
+	rc = blocks_writev(f, &direct_io, iov, n, off, e);
 	if (!fstat(f->fd, &st) && st.st_size > keep && ftruncate(f->fd, keep))
 		rc = host_fail(f, errno, "write", end - off, off, e);
 	return rc;
@@ -199,7 +141,6 @@ static int write_tail(struct hostfile *f, struct iov_walk *from, uint64_t off,
 int direct_writev(struct hostfile *f, const struct iovec *iov, int n,
     uint64_t off, struct err *e)
 {
-	struct iov_walk from = {iov, n, 0};
 	uint64_t len = 0, end;
 	struct range r;
 	bool tail;
@@ -210,8 +151,8 @@ int direct_writev(struct hostfile *f, const struct iovec *iov, int n,
 	tail = !is_aligned(end, f->align) &&
 	       round_up(end, f->align) > host_size(f);
 	direct_lock(f, &r, off, tail ? UINT64_MAX : len);
-	rc = tail ? write_tail(f, &from, off, end, e)
-		  : write_bounced(f, &from, off, end, e);
+	rc = tail ? write_tail(f, iov, n, off, end, e)
+		  : blocks_writev(f, &direct_io, iov, n, off, e);
 	direct_unlock(f, &r);
 	return rc;
 }

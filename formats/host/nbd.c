@@ -12,6 +12,7 @@
 
 #include "../core/cleanup.h"
 #include "../core/units.h"
+#include "blocks.h"
 #include "nbd.h"
 
 #define PIECE_LEN  (256u * 1024u) /* of a large read or write */
@@ -60,21 +61,78 @@ static int transfer(struct hostfile *f, enum nbd_op op, const char *verb,
 	return job.error ? host_fail(f, job.error, verb, len, off, e) : 0;
 }
 
+/* ---- blocks of the server -------------------------------------------------
+ */
+
+static int read_blocks(
+    struct hostfile *f, void *buf, size_t len, uint64_t off, struct err *e)
+{
+	const struct iovec iov = {buf, len};
+
+	return transfer(f, NBD_OP_READ, "read", &iov, 1, off, e);
+}
+
+static int write_blocks(
+    struct hostfile *f, void *buf, size_t len, uint64_t off, struct err *e)
+{
+	const struct iovec iov = {buf, len};
+
+	return transfer(f, NBD_OP_WRITE, "write", &iov, 1, off, e);
+}
+
+static const struct block_io block_io = {read_blocks, write_blocks};
+
+/* Does the server take these pieces as they are? */
+static bool fits(
+    struct hostfile *f, const struct iovec *iov, int n, uint64_t off)
+{
+	for (int i = 0; i < n; i++)
+		off |= iov[i].iov_len;
+	return is_aligned(off, f->align);
+}
+
 static int remote_readv(struct hostfile *f, const struct iovec *iov, int n,
     uint64_t off, struct err *e)
 {
+	if (!fits(f, iov, n, off))
+		return blocks_readv(f, &block_io, iov, n, off, e);
 	return transfer(f, NBD_OP_READ, "read", iov, n, off, e);
+}
+
+/* Around every change: two that share a block must not lose anything. */
+static void change_begin(
+    struct hostfile *f, struct range *r, uint64_t off, uint64_t len)
+{
+	struct nbd_store *s = f->priv;
+
+	if (f->align > 1)
+		range_lock(&s->blocks, r, round_down(off, f->align),
+		    round_up(off + len, f->align));
+	nbd_status_forget(s->status);
+}
+
+static void change_end(struct hostfile *f, struct range *r)
+{
+	struct nbd_store *s = f->priv;
+
+	nbd_status_forget(s->status);
+	if (f->align > 1)
+		range_unlock(&s->blocks, r);
 }
 
 static int remote_writev(struct hostfile *f, const struct iovec *iov, int n,
     uint64_t off, struct err *e)
 {
-	struct nbd_store *s = f->priv;
+	uint64_t len = 0;
+	struct range r;
 	int rc;
 
-	nbd_status_forget(s->status);
-	rc = transfer(f, NBD_OP_WRITE, "write", iov, n, off, e);
-	nbd_status_forget(s->status);
+	iov_len(iov, n, &len);
+	change_begin(f, &r, off, len);
+	rc = fits(f, iov, n, off)
+		 ? transfer(f, NBD_OP_WRITE, "write", iov, n, off, e)
+		 : blocks_writev(f, &block_io, iov, n, off, e);
+	change_end(f, &r);
 	return rc;
 }
 
@@ -89,8 +147,8 @@ static bool next_range(struct nbd_job *job, struct nbd_cmd *cmd)
 	return cmd->len;
 }
 
-/* 1 done, 0 the server cannot, -1 failed. */
-static int change_range(struct hostfile *f, const struct nbd_cmd *cmd,
+/* Whole blocks.  1 done, 0 the server cannot, -1 failed. */
+static int change_blocks(struct hostfile *f, const struct nbd_cmd *cmd,
     const char *verb, struct err *e)
 {
 	struct nbd_store *s = f->priv;
@@ -99,50 +157,83 @@ static int change_range(struct hostfile *f, const struct nbd_cmd *cmd,
 	    .cmd = *cmd,
 	    .piece_len = RANGE_LEN};
 
-	if (!is_aligned(cmd->off | cmd->len, s->facts.min_len))
-		return 0;
 	job.cmd.flags |= durable_flag(s);
-	nbd_status_forget(s->status);
 	if (nbd_run(s, &job, e)) {
 		err_prefix(e, "%s: ", f->name);
-	} else if (job.error == ENOTSUP || job.error == EOPNOTSUPP) {
-		nbd_status_forget(s->status);
-		return 0;
-	} else if (job.error) {
-		host_fail(f, job.error, verb, cmd->len, cmd->off, e);
+		return -1;
 	}
-	nbd_status_forget(s->status);
-	return err_is_set(e) ? -1 : 1;
+	if (job.error == ENOTSUP || job.error == EOPNOTSUPP)
+		return 0;
+	return job.error ? host_fail(f, job.error, verb, cmd->len, cmd->off, e)
+			 : 1;
+}
+
+/* The whole blocks of a range; false: there are none. */
+static bool inner_blocks(const struct hostfile *f, struct nbd_cmd *cmd)
+{
+	uint64_t end = round_down(cmd->off + cmd->len, f->align);
+
+	cmd->off = round_up(cmd->off, f->align);
+	cmd->len = end > cmd->off ? end - cmd->off : 0;
+	return cmd->len;
+}
+
+/* Zeroes in [from, to), which is less than a block. */
+static int zero_edge(
+    struct hostfile *f, uint64_t from, uint64_t to, struct err *e)
+{
+	static uint8_t zeroes[65536];
+	const struct iovec iov = {zeroes, to - from};
+
+	return from < to ? blocks_writev(f, &block_io, &iov, 1, from, e) : 0;
+}
+
+static int zero_range(struct hostfile *f, uint64_t off, uint64_t len,
+    uint32_t flags, struct err *e)
+{
+	const struct nbd_store *s = f->priv;
+	struct nbd_cmd cmd = {
+	    .op = NBD_OP_ZERO, .flags = flags, .off = off, .len = len};
+	struct range r;
+	int rc;
+
+	if (!s->facts.zero || !inner_blocks(f, &cmd))
+		return 0;
+	change_begin(f, &r, off, len);
+	rc = change_blocks(f, &cmd, "zero", e);
+	if (rc > 0 && (zero_edge(f, off, cmd.off, e) ||
+			  zero_edge(f, cmd.off + cmd.len, off + len, e)))
+		rc = -1;
+	change_end(f, &r);
+	return rc;
 }
 
 static int remote_punch(
     struct hostfile *f, uint64_t off, uint64_t len, struct err *e)
 {
-	const struct nbd_store *s = f->priv;
-	const struct nbd_cmd cmd = {.op = NBD_OP_ZERO, .off = off, .len = len};
-
-	return s->facts.zero ? change_range(f, &cmd, "zero", e) : 0;
+	return zero_range(f, off, len, 0, e);
 }
 
 static int remote_zero(
     struct hostfile *f, uint64_t off, uint64_t len, struct err *e)
 {
-	const struct nbd_store *s = f->priv;
-	const struct nbd_cmd cmd = {.op = NBD_OP_ZERO,
-	    .flags = LIBNBD_CMD_FLAG_NO_HOLE,
-	    .off = off,
-	    .len = len};
-
-	return s->facts.zero ? change_range(f, &cmd, "zero", e) : 0;
+	return zero_range(f, off, len, LIBNBD_CMD_FLAG_NO_HOLE, e);
 }
 
 static int remote_discard(
     struct hostfile *f, uint64_t off, uint64_t len, struct err *e)
 {
 	const struct nbd_store *s = f->priv;
-	const struct nbd_cmd cmd = {.op = NBD_OP_TRIM, .off = off, .len = len};
+	struct nbd_cmd cmd = {.op = NBD_OP_TRIM, .off = off, .len = len};
+	struct range r;
+	int rc;
 
-	return s->facts.trim ? change_range(f, &cmd, "discard", e) : 0;
+	if (!s->facts.trim || !inner_blocks(f, &cmd))
+		return 0;
+	change_begin(f, &r, cmd.off, cmd.len);
+	rc = change_blocks(f, &cmd, "discard", e);
+	change_end(f, &r);
+	return rc;
 }
 
 /* ---- flush --------------------------------------------------------------- */
@@ -182,6 +273,7 @@ static int remote_close(struct hostfile *f, struct err *e)
 	(void)e;
 	for (unsigned i = 0; i < NBD_CONN_MAX; i++)
 		nbd_conn_close(&s->conn[i]);
+	range_destroy(&s->blocks);
 	nbd_status_free(s->status);
 	nbd_address_clear(&s->address);
 	free(s);
@@ -228,6 +320,7 @@ static struct nbd_store *new_store(struct nbd_address *a, struct err *e)
 	}
 	s->address = *a;
 	*a = (struct nbd_address){0};
+	range_init(&s->blocks);
 	atomic_init(&s->conn_n, 1);
 	for (unsigned i = 0; i < NBD_CONN_MAX; i++)
 		nbd_conn_init(&s->conn[i], s);
@@ -250,6 +343,7 @@ static int start(struct hostfile *f, struct err *e)
 	if (s->facts.multi_conn)
 		atomic_store(&s->conn_n, (unsigned)min_u64(most, NBD_CONN_MAX));
 	f->fixed_size = f->slow_zero = true;
+	f->align = s->facts.min_len;
 	atomic_store(&f->size, s->facts.size);
 	return 0;
 }

@@ -13,12 +13,14 @@
 #include <stdint.h>
 
 #include "../core/lock.h"
+#include "../core/range.h"
 #include "hostfile.h"
 #include "iov.h"
 #include "nbd_lib.h"
 #include "nbd_name.h"
 
-#define NBD_WINDOW 16u /* commands of a job in flight */
+#define NBD_WINDOW  16u /* commands of a job in flight */
+#define NBD_WHY_MAX 160u
 
 /* ---- commands and jobs --------------------------------------------------- */
 
@@ -52,7 +54,8 @@ struct nbd_job {
 	} at;
 	struct nbd_cmd cmd; /* what all commands of the job have */
 	uint64_t piece_len;
-	int error; /* the first one */
+	int error;	       /* the first one */
+	char why[NBD_WHY_MAX]; /* the connection was lost */
 };
 
 /* ---- connections ----------------------------------------------------------
@@ -76,9 +79,10 @@ struct nbd_conn {
 	unsigned serial;      /* changes with h */
 	unsigned waiters;     /* for somebody else's poll() */
 	bool polling;
-	bool ended;	   /* a command that somebody is parked for     */
-	int wake;	   /* eventfd: ends the poll() */
-	uint64_t alive_ms; /* when it last moved anything */
+	bool ended;	       /* a command that somebody is parked for     */
+	int wake;	       /* eventfd: ends the poll() */
+	uint64_t alive_ms;     /* when it last moved anything */
+	char why[NBD_WHY_MAX]; /* it was lost; "": not known */
 };
 
 struct nbd_store {
@@ -92,8 +96,11 @@ struct nbd_store {
 	_Atomic unsigned conn_n; /* that may be opened */
 	struct nbd_conn conn[NBD_CONN_MAX];
 	struct nbd_status *status; /* nbd_status.c */
+	struct range_locks blocks; /* of servers with blocks: that change */
 };
 
+/* What libnbd says of its last failure in this thread. */
+const char *nbd_reason(const struct nbd_lib *lib);
 /* A moment, in milliseconds. */
 uint64_t nbd_now_ms(void);
 void nbd_conn_init(struct nbd_conn *c, struct nbd_store *s);

@@ -15,6 +15,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -39,6 +40,17 @@ void nbd_conn_init(struct nbd_conn *c, struct nbd_store *s)
 	c->wake = -1;
 	mutex_init(&c->lock);
 	lock_must(pthread_cond_init(&c->changed, NULL));
+}
+
+/* Without the name of the function. */
+const char *nbd_reason(const struct nbd_lib *lib)
+{
+	const char *text = lib->get_error(), *colon;
+
+	if (!text)
+		return "unknown reason";
+	colon = strncmp(text, "nbd_", 4) ? NULL : strstr(text, ": ");
+	return colon ? colon + 2 : text;
 }
 
 /* ---- waiting ------------------------------------------------------------- */
@@ -84,11 +96,14 @@ static void notify(struct nbd_conn *c, short events) REQUIRES(&c->lock)
 {
 	const struct nbd_lib *lib = c->store->lib;
 	short wanted = wanted_events(c);
+	int rc = 0;
 
 	if (wanted & POLLIN && events & (POLLIN | POLLHUP | POLLERR))
-		lib->aio_notify_read(c->h);
+		rc = lib->aio_notify_read(c->h);
 	else if (wanted & POLLOUT && events & (POLLOUT | POLLHUP | POLLERR))
-		lib->aio_notify_write(c->h);
+		rc = lib->aio_notify_write(c->h);
+	if (rc)
+		snprintf(c->why, sizeof c->why, "%s", nbd_reason(lib));
 	if (events)
 		c->alive_ms = nbd_now_ms();
 }
@@ -118,6 +133,8 @@ static void give_up(struct nbd_conn *c) REQUIRES(&c->lock)
 {
 	shutdown(c->store->lib->aio_get_fd(c->h), SHUT_RDWR);
 	notify(c, POLLHUP);
+	snprintf(c->why, sizeof c->why, "no answer for %llu seconds",
+	    (unsigned long long)c->store->address.stall_s);
 }
 
 void nbd_conn_wait(struct nbd_conn *c, bool *parked)
@@ -155,17 +172,6 @@ void nbd_conn_pass(struct nbd_conn *c)
 
 /* ---- connecting ---------------------------------------------------------- */
 
-/* What libnbd says, without the name of the function. */
-static const char *reason(const struct nbd_lib *lib)
-{
-	const char *text = lib->get_error(), *colon;
-
-	if (!text)
-		return "unknown reason";
-	colon = strncmp(text, "nbd_", 4) ? NULL : strstr(text, ": ");
-	return colon ? colon + 2 : text;
-}
-
 static int connect_failed(
     const struct nbd_store *s, bool shaking, struct err *e)
 {
@@ -178,14 +184,14 @@ static int connect_failed(
 		    a->export);
 	if (shaking)
 		return err_set(e, ERR_SYSTEM, errnum ? errnum : EIO,
-		    "NBD negotiation failed: %s", reason(s->lib));
+		    "NBD negotiation failed: %s", nbd_reason(s->lib));
 	if (errnum)
 		return err_sys(e, errnum, "Failed to connect to '%s%s%s'",
 		    a->path ? a->path : a->host, a->path ? "" : ":",
 		    a->path ? "" : a->port);
 	return err_set(e, ERR_SYSTEM, EHOSTUNREACH,
 	    "Failed to connect to '%s%s%s': %s", a->path ? a->path : a->host,
-	    a->path ? "" : ":", a->path ? "" : a->port, reason(s->lib));
+	    a->path ? "" : ":", a->path ? "" : a->port, nbd_reason(s->lib));
 }
 
 static bool set_tls(const struct nbd_store *s, struct nbd_handle *h)
@@ -246,9 +252,10 @@ static int shake_hands(struct nbd_conn *c, uint64_t ms, struct err *e)
     REQUIRES(&c->lock)
 {
 	const struct nbd_lib *lib = c->store->lib;
-	uint64_t end = nbd_now_ms() + ms, now;
+	uint64_t end = nbd_now_ms(), now;
 	bool connected;
 
+	end += min_u64(ms, c->store->address.stall_s * 1000);
 	while (!lib->aio_is_ready(c->h)) {
 		struct pollfd fd;
 		int rc = 0;
@@ -280,12 +287,13 @@ static int read_facts(
 {
 	const struct nbd_lib *lib = c->store->lib;
 	int64_t size = lib->get_size(c->h);
-	int64_t min = lib->get_block_size(c->h, LIBNBD_SIZE_MINIMUM);
-	int64_t max = lib->get_block_size(c->h, LIBNBD_SIZE_MAXIMUM);
+	int64_t min, max;
 
 	if (size < 0)
 		return err_damaged(
-		    e, "NBD server gives no valid size: %s", reason(lib));
+		    e, "NBD server gives no valid size: %s", nbd_reason(lib));
+	min = lib->get_block_size(c->h, LIBNBD_SIZE_MINIMUM);
+	max = lib->get_block_size(c->h, LIBNBD_SIZE_MAXIMUM);
 	*f = (struct nbd_facts){
 	    .size = (uint64_t)size,
 	    .min_len = min > 1 ? (uint32_t)min : 1,
@@ -357,6 +365,7 @@ int nbd_conn_open(struct nbd_conn *c, uint64_t ms, struct err *e)
 	if (!c->h)
 		return err_nomem(e);
 	c->serial++;
+	c->why[0] = 0;
 	if (!start(c->store, c->h))
 		connect_failed(c->store, false, e);
 	else if (!shake_hands(c, ms, e) && !accept_facts(c, e))

@@ -10,8 +10,10 @@
  * the server's word that it kept them.
  */
 #include <errno.h>
+#include <string.h>
 #include <time.h>
 
+#include "../core/units.h"
 #include "nbd.h"
 
 #define CONNECT_MS 30000u /* for a connection, handshake and all */
@@ -25,6 +27,7 @@ struct call;
 struct flight {
 	struct call *call; /* NULL: free */
 	int *error;
+	uint64_t due; /* bytes of a read that have not come yet */
 };
 
 struct call {
@@ -40,6 +43,8 @@ static int on_done(void *arg, int *error)
 	struct flight *f = arg;
 	struct call *call = f->call;
 
+	if (!*error && f->due)
+		*error = EIO;
 	if (*error && !*f->error)
 		*f->error = *error;
 	f->call = NULL;
@@ -48,15 +53,32 @@ static int on_done(void *arg, int *error)
 	return 1;
 }
 
+/* libnbd does not see whether a server sends all that was asked for. */
+static int on_chunk(void *arg, const void *buf, size_t len, uint64_t off,
+    unsigned status, int *error)
+{
+	struct flight *f = arg;
+
+	(void)buf, (void)off, (void)status;
+	if (len > f->due)
+		*error = EIO;
+	f->due -= min_u64(len, f->due);
+	return *error ? -1 : 0;
+}
+
 static int64_t put(
-    struct nbd_conn *c, const struct nbd_cmd *cmd, nbd_completion_callback done)
+    struct nbd_conn *c, const struct nbd_cmd *cmd, struct flight *f)
 {
 	const struct nbd_lib *lib = c->store->lib;
+	const nbd_completion_callback done = {
+	    .callback = on_done, .user_data = f};
+	const nbd_chunk_callback chunk = {.callback = on_chunk, .user_data = f};
 
 	switch (cmd->op) {
 	case NBD_OP_READ:
-		return lib->aio_pread(
-		    c->h, cmd->buf, cmd->len, cmd->off, done, cmd->flags);
+		f->due = cmd->len;
+		return lib->aio_pread_structured(c->h, cmd->buf, cmd->len,
+		    cmd->off, chunk, done, cmd->flags);
 	case NBD_OP_WRITE:
 		return lib->aio_pwrite(
 		    c->h, cmd->buf, cmd->len, cmd->off, done, cmd->flags);
@@ -82,13 +104,10 @@ static void submit(struct nbd_conn *c, struct call *call,
 
 	while (f->call)
 		f++;
-	*f = (struct flight){call, cmd->error};
+	*f = (struct flight){.call = call, .error = cmd->error};
 	if (!call->left++ && !c->polling)
 		c->alive_ms = nbd_now_ms();
-	if (put(c, cmd,
-		(nbd_completion_callback){
-		    .callback = on_done, .user_data = f}) >= 0 ||
-	    !f->call)
+	if (put(c, cmd, f) >= 0 || !f->call)
 		return;
 	/* Refused, and libnbd has forgotten it. */
 	f->call = NULL;
@@ -174,6 +193,8 @@ static enum outcome try_once(
 		out = NO_EXTRA;
 	else if (!run_on(c, job))
 		out = LOST;
+	if (out == LOST)
+		memcpy(job->why, c->why, sizeof job->why);
 	nbd_conn_pass(c);
 	mutex_unlock(&c->lock);
 	return out;
@@ -209,7 +230,7 @@ static bool may_retry(
 	if (!limit && atomic_load(&s->dirty))
 		atomic_store(&s->lost, true);
 	if (!limit)
-		return out == LOST && tries < 2;
+		return out == LOST && !tries;
 	if (nbd_now_ms() - begun_ms >= limit)
 		return false;
 	if (out == NO_CONNECTION || tries)
@@ -217,11 +238,14 @@ static bool may_retry(
 	return true;
 }
 
-static int give_up(enum outcome out, unsigned tries, struct err *e)
+static int give_up(const struct nbd_job *job, enum outcome out, struct err *e)
 {
-	err_set(e, ERR_SYSTEM, EIO, "the server closed the connection");
-	if (out == NO_CONNECTION && tries)
-		err_prefix(e, "the server closed the connection: ");
+	if (out == LOST)
+		return err_set(e, ERR_SYSTEM, EIO,
+		    "the connection was lost: %s",
+		    job->why[0] ? job->why : "the server closed it");
+	if (job->why[0])
+		err_prefix(e, "the connection was lost (%s): ", job->why);
 	return -1;
 }
 
@@ -251,7 +275,7 @@ int nbd_run(struct nbd_store *s, struct nbd_job *job, struct err *e)
 		if (out == RAN)
 			return ran(s, job);
 		if (!may_retry(s, out, tries, begun_ms))
-			return give_up(out, tries, e);
+			return give_up(job, out, e);
 		err_clear(e);
 		job->at = start;
 		job->error = 0;

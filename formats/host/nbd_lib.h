@@ -42,7 +42,7 @@
 	X(aio_is_ready)                                                        \
 	X(aio_is_dead)                                                         \
 	X(aio_is_closed)                                                       \
-	X(aio_pread)                                                           \
+	X(aio_pread_structured)                                                \
 	X(aio_pwrite)                                                          \
 	X(aio_zero)                                                            \
 	X(aio_trim)                                                            \

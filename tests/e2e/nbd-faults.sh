@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# imgctl with NBD servers that lie, die, or say nothing.
+. "$(dirname "$0")/../lib/e2e.sh"
+needs nbdkit python3 "$IMGCTL"
+
+"$IMGCTL" info nbd: 2>err || true
+grep -q 'built without' err && skip "built without NBD support"
+
+# The servers of badnbd.py; bad WHAT: the next command meets this one.
+mapfile -t all_bad < <(grep -oE '"[a-z]+(-[a-z]+)+"' "$SRC/tests/lib/badnbd.py" |
+	tr -d '"' | sort -u)
+python3 "$SRC/tests/lib/badnbd.py" nothing silent garbage simple \
+	"${all_bad[@]}" &
+on_exit kill_server $!
+wait_for ready
+
+bad()
+{
+	SOCK=$TMP/$1.sock
+	URI="nbd+unix:///?socket=$SOCK"
+	[ -S "$SOCK" ] || fail "no such server: $1"
+}
+
+# Runs in a few seconds: no crash, no hang, one line that names the server.
+# try N CMD...
+try()
+{
+	local want=$1
+	shift
+	expect_exit "$want" timeout -s KILL 20 "$IMGCTL" "$@"
+	if [ "$want" != 0 ]; then
+		[ "$(wc -l <err)" = 1 ] || fail "not one line: $(cat err)"
+		expect_err "$SOCK"
+	fi
+}
+
+python3 -c '
+import sys
+for i in range(16):
+    sys.stdout.buffer.write(bytes([0x55 * (1 - i % 2)]) * 65536)' >want.raw
+cp want.raw old.raw
+
+# Whoever lies in the handshake is refused.
+for what in close-at-once close-after-magic garbage option-garbage \
+	option-huge size-max size-huge block-unaligned-size; do
+	bad $what
+	try 1 info "$URI"
+done
+bad silent
+try 1 info --image-opts "driver=nbd,path=$SOCK,request-timeout=1"
+expect_err "does not answer"
+
+# What a good server says, and what can be made good.
+for what in nothing simple block-odd block-huge block-inverted \
+	status-zero-length-later status-beyond status-flags; do
+	bad $what
+	try 0 map -f raw --output=json "$URI"
+	if [ $what != status-beyond ]; then
+		try 0 convert -f raw "$URI" out.raw
+		same want.raw out.raw
+	fi
+done
+bad size-zero
+try 0 info -f raw "$URI"
+expect_out "virtual size: 0 B"
+
+# Reads that fail leave the old target as it was.
+for what in read-error read-short read-nothing read-elsewhere read-too-much \
+	read-hole-outside read-hole-zero wrong-cookie huge-chunk \
+	read-twice reply-garbage close-always size-changes; do
+	bad $what
+	try 1 convert -f raw "$URI" old.raw
+	same want.raw old.raw
+done
+bad read-silent
+try 1 convert --image-opts \
+	"driver=raw,file.driver=nbd,file.path=$SOCK,file.request-timeout=1" \
+	old.raw
+same want.raw old.raw
+
+# Block status that makes no sense.
+for what in status-error status-empty status-zero-length status-half \
+	status-context; do
+	bad $what
+	try 1 map -f raw --output=json "$URI"
+done
+
+# A connection that is lost is made again, once.
+bad close-first
+try 1 convert -f raw "$URI" old.raw
+bad close-first-again
+try 0 convert --image-opts \
+	"driver=raw,file.driver=nbd,file.path=$SOCK,file.reconnect-delay=10" \
+	out.raw
+same want.raw out.raw
+
+# Writes.
+head -c 1048576 /dev/zero | tr '\0' '\314' >new.raw
+for what in write-error write-full; do
+	bad $what
+	try 1 convert -n -O raw new.raw "$URI"
+done
+expect_err "No space left on device"
+bad flush-error
+try 1 convert -t none -n -O raw new.raw "$URI"
+bad zero-unsupported
+try 0 convert -n -O raw want.raw "$URI"
+try 0 compare -f raw -F raw want.raw "$URI"
+bad only-fua
+try 0 convert -t none -n -O raw new.raw "$URI"
+try 0 compare -f raw -F raw new.raw "$URI"
+
+# What the server may have lost is not passed over in silence.
+bad close-writes
+try 1 bench -f raw -w -d 1 -c 100 "$URI"
+expect_err "perhaps what was written since the last flush"
+bad close-writes-again
+try 0 bench -w -d 1 -c 100 --image-opts \
+	"driver=raw,file.driver=nbd,file.path=$SOCK,file.reconnect-delay=5"
+
+# A server that is killed in the middle, source or target.
+start_nbdkit --filter=delay memory 64M rdelay=500ms
+(sleep 0.7; kill -9 "$SERVER_PID") &
+try 1 convert -S 0 -f raw "$URI" old.raw
+same want.raw old.raw
+truncate -s 64M big.raw
+start_nbdkit --filter=delay memory 64M wdelay=500ms
+(sleep 0.7; kill -9 "$SERVER_PID") &
+try 1 convert -S 0 -n -O raw big.raw "$URI"
+
+# One that comes back is waited for.
+next_socket
+late=$SOCK
+(sleep 1; exec nbdkit -f -U "$late" -P "$TMP/late.pid" memory 1M) &
+on_exit kill_server $!
+try 1 info "nbd+unix:///?socket=$late"
+try 0 info --image-opts "driver=nbd,path=$late,open-timeout=15"
+expect_out "1 MiB"
+
+# A disk that fails.
+start_nbdkit --filter=error memory 1M error-pread-rate=100% error=EIO
+try 1 convert -S 0 -f raw "$URI" old.raw
+expect_err "Input/output error"
+start_nbdkit --filter=error memory 1M error-extents-rate=100% error=EIO
+try 1 map -f raw --output=json "$URI"
