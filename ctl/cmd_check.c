@@ -11,6 +11,7 @@
 #include "jout.h"
 #include "msg.h"
 #include "out.h"
+#include "progress.h"
 #include "source.h"
 
 enum status {
@@ -164,6 +165,7 @@ static enum status check(
 	struct err e = ERR_INIT;
 	const char *format;
 	struct img_check x;
+	struct progress p;
 
 	img = source_open(s, &e);
 	if (!img)
@@ -173,6 +175,7 @@ static enum status check(
 		msg_error("This image format does not support checks");
 		return STATUS_UNSUPPORTED;
 	}
+	img_set_progress(img, progress_begin(&p, &a->c, 1));
 	/* A repair is done when the image is closed. */
 	if (run(img, a, &x, &e) || img_close(take(img), &e)) {
 		err_prefix(&e, "Check failed: ");

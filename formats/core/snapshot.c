@@ -69,8 +69,12 @@ static int refuse_bitmaps(struct image *img, struct err *e)
 {
 	int any = bitmaps_any(img, e);
 
-	if (any > 0)
+	if (any > 0) {
 		err_set(e, ERR_USAGE, EBUSY, "Device has active dirty bitmaps");
+		err_hint(e,
+		    "They are about the disk as it is now, and would be wrong "
+		    "then: remove them first.");
+	}
 	return any ? -1 : 0;
 }
 

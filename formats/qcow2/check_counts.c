@@ -181,7 +181,10 @@ static int compare_blocks(struct check *c, struct err *e)
 
 	if (!block)
 		return err_nomem(e);
+	image_work_begin(c->img, blocks);
 	for (uint64_t ix = 0; ix < blocks; ix++) {
+		if (image_work(c->img, 1, e))
+			return -1;
 		if (!check_block_entry(c, ix))
 			continue;
 		if (!block_ok(c, ix))

@@ -100,8 +100,10 @@ int check_each_l2(
 		return -1;
 	if (!buf)
 		return err_nomem(e);
+	image_work_begin(c->img, m->n);
 	for (size_t i = 0; i < m->n; i++)
-		if (visit_page(c, m, keys[i], buf, fn, e))
+		if (visit_page(c, m, keys[i], buf, fn, e) ||
+		    image_work(c->img, 1, e))
 			return -1;
 	return 0;
 }

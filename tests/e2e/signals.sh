@@ -27,6 +27,8 @@ in_place=(
 	'plain.qcow2 either resize --shrink plain.qcow2 2M'
 	'plain.qcow2 any    convert -n -O qcow2 other.qcow2 plain.qcow2'
 	'plain.qcow2 any    bench -w --random -c 4000 --pattern 7 plain.qcow2'
+	'leaky.qcow2 same   check -r leaks leaky.qcow2'
+	'leaky.qcow2 same   check -r all leaky.qcow2'
 	'plain.raw   either resize --preallocation=full -f raw plain.raw 64M'
 )
 
@@ -51,6 +53,8 @@ long=(
 	'resize --preallocation=full plain.qcow2 32M'
 	'resize --preallocation=full -f raw plain.raw 128M'
 	'measure -O qcow2 holes.qcow2'
+	'check many.qcow2'
+	'check -r all many.qcow2'
 	'snapshot -c s2 many.qcow2'
 	'snapshot -d s1 many.qcow2'
 	'snapshot -a s1 many.qcow2'
@@ -81,6 +85,16 @@ python3 -c 'for at in range(0, 4 << 20, 1024): print("write -q", at, 512)' |
 qemu-img create -q -f qcow2 -o cluster_size=512,preallocation=metadata \
 	many.qcow2 128M
 qemu-img snapshot -c s1 many.qcow2
+# Half of the mapping is lost, and so what it led to leaks.
+qemu-img convert -f raw -O qcow2 -o cluster_size=512 plain.raw leaky.qcow2
+python3 - leaky.qcow2 <<'END2'
+import struct, sys
+with open(sys.argv[1], "r+b") as f:
+    n, at = struct.unpack(">IQ", f.read(48)[36:])
+    f.seek(at + n // 2 * 8)
+    f.write(bytes(n // 2 * 8))
+END2
+qemu-img convert -O raw leaky.qcow2 ../leaky.qcow2.before
 qemu-img convert -O raw top.qcow2 ../top.qcow2.before
 qemu-img convert -O raw plain.qcow2 ../plain.qcow2.before
 cp plain.raw ../plain.raw.before

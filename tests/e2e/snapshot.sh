@@ -103,3 +103,25 @@ expect_exit 0 "$IMGCTL" snapshot -l --force-share --object secret,id=a,data=x \
 cp out want
 expect_exit 0 "$IMGCTL" snapshot -l --image-opts driver=qcow2,file.filename=ours
 same want out
+
+# Bitmaps are about the disk as it is: enabled or not, it does not go back.
+qemu-img create -q -f qcow2 bitmaps.qcow2 1M
+io bitmaps.qcow2 'write -P 1 0 64k'
+qemu-img snapshot -c s1 bitmaps.qcow2
+io bitmaps.qcow2 'write -P 2 0 64k'
+qemu-img bitmap --add bitmaps.qcow2 b0
+for state in enable disable; do
+	qemu-img bitmap --$state bitmaps.qcow2 b0
+	for which in s1 1 nope; do
+		expect_exit 1 qemu-img snapshot -a $which bitmaps.qcow2
+		sed 's/^qemu-img: //' err >peer.err
+		cp bitmaps.qcow2 before.qcow2
+		expect_exit 1 "$IMGCTL" snapshot -a $which bitmaps.qcow2
+		expect_err "$(cat peer.err)"
+		expect_err 'remove them first'
+		same before.qcow2 bitmaps.qcow2
+	done
+done
+expect_exit 0 "$IMGCTL" bitmap --remove bitmaps.qcow2 b0
+expect_exit 0 "$IMGCTL" snapshot -a s1 bitmaps.qcow2
+io bitmaps.qcow2 'read -P 1 0 64k'
