@@ -22,11 +22,22 @@
 #include "request.h"
 #include "write.h"
 
+/* Bytes of one read of stored units, unless one unit is more. */
+#define STORED_MAX (1u * MiB)
+
+/* Stored units that are neighbours, or overlap: one read. */
+struct stored {
+	struct hostfile *file;
+	uint64_t host, len;
+	uint8_t *bytes;
+	struct stored *next;
+};
+
 /* A part of a read that has to be unpacked. */
 struct piece {
 	struct extent x;
 	struct packed_cache *cache;
-	uint8_t *stored;
+	const struct stored *in;
 	uint8_t *buf;
 	struct piece *next;
 };
@@ -35,12 +46,14 @@ struct plan {
 	struct write_guard guard; /* a read uses its pin alone */
 	bool writes;
 	struct piece *pieces;
+	struct stored *stored; /* the newest first */
 	struct batch_result io;
 };
 
 static void plan_init(struct plan *p)
 {
 	p->pieces = NULL;
+	p->stored = NULL;
 	p->writes = false;
 	p->io.err.kind = ERR_NONE;
 	p->io.waiting = 0;
@@ -48,12 +61,17 @@ static void plan_init(struct plan *p)
 
 static void plan_clear(struct plan *p)
 {
-	struct piece *next;
+	struct piece *piece;
+	struct stored *s;
 
-	for (; p->pieces; p->pieces = next) {
-		next = p->pieces->next;
-		free(p->pieces->stored);
-		free(p->pieces);
+	while ((piece = p->pieces)) {
+		p->pieces = piece->next;
+		free(piece);
+	}
+	while ((s = p->stored)) {
+		p->stored = s->next;
+		free(s->bytes);
+		free(s);
 	}
 }
 
@@ -70,11 +88,40 @@ static int add_host(struct plan *p, struct batch *b, const struct extent *x,
 	return batch_add(b, &op, e);
 }
 
-static int add_packed(struct plan *p, struct batch *b,
-    const struct chain_extent *c, uint8_t *buf, struct err *e)
+/* Does the unit of `x` belong to the read `s`?  Then that one covers it. */
+static bool stored_join(struct stored *s, const struct extent *x)
+{
+	uint64_t end = x->host + x->packed.stored - s->host;
+
+	if (x->file != s->file || x->host < s->host ||
+	    x->host - s->host > s->len || end > STORED_MAX)
+		return false;
+	s->len = max_u64(s->len, end);
+	return true;
+}
+
+/* The read that brings the unit of `x`; NULL: out of memory. */
+static const struct stored *stored_find(struct plan *p, const struct extent *x)
+{
+	struct stored *s = p->stored;
+
+	if (s && stored_join(s, x))
+		return s;
+	s = malloc(sizeof *s);
+	if (!s)
+		return NULL;
+	*s = (struct stored){.file = x->file,
+	    .host = x->host,
+	    .len = x->packed.stored,
+	    .next = p->stored};
+	p->stored = s;
+	return s;
+}
+
+static int add_packed(
+    struct plan *p, const struct chain_extent *c, uint8_t *buf, struct err *e)
 {
 	struct piece *piece;
-	struct batch_op op;
 
 	if (packed_lookup(c->layer->packed, &c->x, buf, c->x.len, c->x.guest))
 		return 0;
@@ -83,18 +130,29 @@ static int add_packed(struct plan *p, struct batch *b,
 		return err_nomem(e);
 	*piece = (struct piece){.x = c->x,
 	    .cache = c->layer->packed,
-	    .stored = malloc(c->x.packed.stored),
+	    .in = stored_find(p, &c->x),
 	    .buf = buf,
 	    .next = p->pieces};
 	p->pieces = piece;
-	if (!piece->stored)
-		return err_nomem(e);
-	op = (struct batch_op){.file = c->x.file,
-	    .buf = piece->stored,
-	    .len = c->x.packed.stored,
-	    .off = c->x.host,
-	    .result = &p->io};
-	return batch_add(b, &op, e);
+	return piece->in ? 0 : err_nomem(e);
+}
+
+/* Once all of a plan is known. */
+static int add_stored(struct plan *p, struct batch *b, struct err *e)
+{
+	for (struct stored *s = p->stored; s; s = s->next) {
+		struct batch_op op = {.file = s->file,
+		    .len = s->len,
+		    .off = s->host,
+		    .result = &p->io};
+
+		op.buf = s->bytes = malloc(s->len);
+		if (!s->bytes)
+			return err_nomem(e);
+		if (batch_add(b, &op, e))
+			return -1;
+	}
+	return 0;
 }
 
 static int plan_extent(struct plan *p, struct batch *b,
@@ -111,7 +169,7 @@ static int plan_extent(struct plan *p, struct batch *b,
 			    e, "%s: encrypted data", c->layer->name);
 		return add_host(p, b, &c->x, buf, false, e);
 	case EXT_PACKED:
-		return add_packed(p, b, c, buf, e);
+		return add_packed(p, c, buf, e);
 	}
 	return 0;
 }
@@ -129,7 +187,7 @@ static int plan_read(struct image *img, struct plan *p, struct batch *b,
 		off += c.x.len;
 		len -= c.x.len;
 	}
-	return 0;
+	return add_stored(p, b, e);
 }
 
 static int finish_read(struct plan *p, struct err *e)
@@ -140,8 +198,9 @@ static int finish_read(struct plan *p, struct err *e)
 		return -1;
 	}
 	for (struct piece *i = p->pieces; i; i = i->next)
-		if (packed_extract(i->cache, &i->x, i->stored, i->buf, i->x.len,
-			i->x.guest, e))
+		if (packed_extract(i->cache, &i->x,
+			i->in->bytes + (i->x.host - i->in->host), i->buf,
+			i->x.len, i->x.guest, e))
 			return -1;
 	return 0;
 }
