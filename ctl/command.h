@@ -87,6 +87,7 @@ struct command {
 	 COMMON(src_cache)}
 /* clang-format on */
 
+extern const struct command cmd_amend;
 extern const struct command cmd_bench;
 extern const struct command cmd_bitmap;
 extern const struct command cmd_check;

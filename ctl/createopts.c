@@ -67,13 +67,14 @@ static int by_name(const void *a, const void *b)
 	return strcmp((*x)->name, (*y)->name);
 }
 
-static void print_sorted(const struct img_opt *opts)
+void createopts_list(const struct img_opt *opts)
 {
 	const struct img_opt *sorted[OPTS_MAX];
 	size_t n = 0;
 
 	for (; opts->name && n < OPTS_MAX; opts++)
-		sorted[n++] = opts;
+		if (opts->help)
+			sorted[n++] = opts;
 	qsort(sorted, n, sizeof sorted[0], by_name);
 	for (size_t i = 0; i < n; i++) {
 		int len = printf(
@@ -95,7 +96,7 @@ int createopts_help(const char *format, const char *target)
 		printf("Supported options:\n");
 	else
 		printf("Supported %s options:\n", format);
-	print_sorted(fmt->create_opts);
+	createopts_list(fmt->create_opts);
 	if (!target)
 		printf("\nThe protocol level may support further options.\n"
 		       "Specify the target filename to include those "

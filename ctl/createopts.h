@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What -o says about an image that is to be made. */
+/* What -o says about an image that is to be made, or amended. */
 #ifndef CTL_CREATEOPTS_H
 #define CTL_CREATEOPTS_H
 
@@ -17,6 +17,8 @@ bool createopts_help_wanted(const struct options *o);
  * what it adds.  The exit code.
  */
 int createopts_help(const char *format, const char *target);
+/* Print the options of a list, one a line. */
+void createopts_list(const struct img_opt *opts);
 /* A format that images can be made of; NULL with *e set. */
 const struct img_format *createopts_format(const char *name, struct err *e);
 /* Print ` name=value` for each that is set or has a default to be shown. */

@@ -24,6 +24,7 @@
 #include "signals.h"
 
 const struct command *const commands[] = {
+    &cmd_amend,
     &cmd_check,
     &cmd_commit,
     &cmd_compare,

@@ -176,6 +176,7 @@ struct driver {
 	int (*describe)(struct image *img, struct img_info *out, struct err *e);
 	const struct snapshot_ops *snapshots; /* NULL: none */
 	const struct bitmap_ops *bitmaps;     /* NULL: none; core/bitmap.h */
+	const struct amend_ops *amend;	      /* NULL: none */
 	/*
 	 * Every unit of the disk becomes a hole.  The gate is closed,
 	 * everything is committed.  Optional.
@@ -197,6 +198,16 @@ struct snapshot_ops {
 	int (*create)(struct image *img, const char *name, struct err *e);
 	int (*apply)(struct image *img, const char *which, struct err *e);
 	int (*delete)(struct image *img, const char *which, struct err *e);
+};
+
+struct amend_ops {
+	/*
+	 * Make the image what `o` asks for; its names and types are checked
+	 * against info.amend_opts.  What cannot be is refused before anything
+	 * changes; a failure later leaves some of it done.  The gate is closed,
+	 * everything is committed.
+	 */
+	int (*amend)(struct image *img, struct options *o, struct err *e);
 };
 
 enum image_state {
@@ -269,6 +280,9 @@ int image_work(struct image *img, uint64_t n, struct err *e);
  */
 int image_retire(struct image *img, uint64_t host, uint64_t len, bool whole,
     bool punch, struct err *e);
+/* img_resize() for who has closed the gate, of what may be resized. */
+int image_resize(struct image *img, uint64_t size, enum img_prealloc prealloc,
+    struct err *e);
 /* For tables_commit(): what is in quarantine now is covered by this commit. */
 void image_commit_mark(void *img);
 /* `name`, if relative, as seen from the folder of the image `base`.  malloc'd;

@@ -304,12 +304,12 @@ int img_map_layer(struct image *img, uint64_t off, uint64_t len,
 
 /* ---- administration --------------------------------------------------- */
 
-/* An option that a format takes when an image is created. */
+/* An option that a format takes when an image is created or amended. */
 enum img_opt_type { IMG_OPT_STR, IMG_OPT_NUM, IMG_OPT_SIZE, IMG_OPT_BOOL };
 struct img_opt {
 	const char *name;
 	enum img_opt_type type;
-	const char *help;
+	const char *help;  /* NULL: it is not listed */
 	const char *shown; /* value printed by create when it is not given;
 			      NULL: then it is not printed */
 };
@@ -319,6 +319,7 @@ struct img_format {
 	bool can_create, can_backing, can_pack, can_check, can_resize;
 	bool can_measure, has_snapshots, has_bitmaps;
 	const struct img_opt *create_opts; /* ends with a NULL name */
+	const struct img_opt *amend_opts;  /* the same; NULL: none */
 };
 /* NULL when unknown.  Names are exact. */
 const struct img_format *img_format_find(const char *name);
@@ -357,6 +358,13 @@ bool img_prealloc_parse(const char *text, enum img_prealloc *out);
 /* New guest size in bytes.  Shrinking throws away what is beyond. */
 int img_resize(struct image *img, uint64_t size, enum img_prealloc prealloc,
     struct err *e);
+
+/*
+ * Change what the image was created with: `o` has some of img_format's
+ * amend_opts.  What cannot be is refused before anything changes.  The disk
+ * reads the same, also after a crash, but for what `size` and `data_file` say.
+ */
+int img_amend(struct image *img, struct options *o, struct err *e);
 
 struct img_measure {
 	uint64_t required, fully_allocated; /* host bytes            */
@@ -407,7 +415,7 @@ struct img_progress {
 };
 /*
  * For what takes no progress of its own and may take long: check, measure (of
- * the source), resize, and snapshots, which are not stopped.
+ * the source), amend, resize, and snapshots, which are not stopped.
  */
 void img_set_progress(struct image *img, struct img_progress progress);
 

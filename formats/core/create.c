@@ -11,6 +11,7 @@
 
 #include "../host/nbd_name.h"
 #include "open.h"
+#include "optcheck.h"
 #include "registry.h"
 #include "request.h"
 
@@ -153,31 +154,9 @@ static int check_known(
 	const char *key, *value;
 
 	for (unsigned i = 0; options_at(o, i, &key, &value); i++) {
-		const struct img_opt *d = drv->info.create_opts;
-
-		while (d->name && strcmp(d->name, key))
-			d++;
-		if (!d->name && strcmp(key, "backing_file") &&
-		    strcmp(key, "backing_fmt"))
+		if (!opt_find(drv->info.create_opts, key) &&
+		    strcmp(key, "backing_file") && strcmp(key, "backing_fmt"))
 			return err_usage(e, "Invalid parameter '%s'", key);
-	}
-	return 0;
-}
-
-static int check_type(struct options *o, const struct img_opt *d, struct err *e)
-{
-	uint64_t number;
-	bool on;
-
-	switch (d->type) {
-	case IMG_OPT_STR:
-		return 0;
-	case IMG_OPT_NUM:
-		return options_u64(o, d->name, &number, e);
-	case IMG_OPT_SIZE:
-		return options_size(o, d->name, &number, e);
-	case IMG_OPT_BOOL:
-		return options_bool(o, d->name, &on, e);
 	}
 	return 0;
 }
@@ -186,11 +165,9 @@ static int check_type(struct options *o, const struct img_opt *d, struct err *e)
 static int prepare_common(const struct driver *drv, struct create_args *a,
     bool unchecked, struct err *e)
 {
-	if (check_known(drv, a->o, e))
+	if (check_known(drv, a->o, e) ||
+	    opts_check_types(drv->info.create_opts, a->o, e))
 		return -1;
-	for (const struct img_opt *d = drv->info.create_opts; d->name; d++)
-		if (check_type(a->o, d, e) < 0)
-			return -1;
 	return read_common(drv, a, unchecked, e);
 }
 
@@ -264,6 +241,17 @@ int img_create_host(
 	return drv->create(&a, e);
 }
 
+int image_resize(
+    struct image *img, uint64_t size, enum img_prealloc prealloc, struct err *e)
+{
+	int rc = bitmaps_resize_begin(img, size, e);
+
+	if (rc)
+		return -1;
+	rc = img->drv->resize(img, size, prealloc, e);
+	return bitmaps_resize_end(img, size, e) ? -1 : rc;
+}
+
 int img_resize(
     struct image *img, uint64_t size, enum img_prealloc prealloc, struct err *e)
 {
@@ -282,12 +270,7 @@ int img_resize(
 		return err_usage(
 		    e, "Preallocation can only be used for growing images");
 	gate_close(&img->gate);
-	rc = bitmaps_resize_begin(img, size, e);
-	if (!rc) {
-		rc = img->drv->resize(img, size, prealloc, e);
-		if (bitmaps_resize_end(img, size, e))
-			rc = -1;
-	}
+	rc = image_resize(img, size, prealloc, e);
 	gate_open(&img->gate);
 	return rc;
 }

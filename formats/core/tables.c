@@ -302,15 +302,17 @@ int tables_change(struct tables *ts, struct table *t, struct err *e)
 	return 0;
 }
 
-static void forget_shard(
-    struct tables *ts, struct shard *s, uint64_t host, uint64_t len)
+/* Those of `level` (TABLE_LEVELS: any) in a range. */
+static void forget_shard(struct tables *ts, struct shard *s,
+    enum table_level level, uint64_t host, uint64_t len)
 {
 	struct entry *n, *newer;
 
 	mutex_lock(&s->lock);
 	for (n = s->oldest; n; n = newer) {
 		newer = n->newer;
-		if (n->host < host || n->host - host >= len)
+		if (n->host < host || n->host - host >= len ||
+		    (level != TABLE_LEVELS && n->level != level))
 			continue;
 		assert(!atomic_load(&n->refs) && !n->loading);
 		if (n->dirty)
@@ -324,7 +326,13 @@ static void forget_shard(
 void tables_forget(struct tables *ts, uint64_t host, uint64_t len)
 {
 	for (unsigned i = 0; i < SHARD_N; i++)
-		forget_shard(ts, &ts->shard[i], host, len);
+		forget_shard(ts, &ts->shard[i], TABLE_LEVELS, host, len);
+}
+
+void tables_forget_level(struct tables *ts, enum table_level level)
+{
+	for (unsigned i = 0; i < SHARD_N; i++)
+		forget_shard(ts, &ts->shard[i], level, 0, UINT64_MAX);
 }
 
 uint64_t tables_dirty_len(struct tables *ts)

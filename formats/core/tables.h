@@ -68,6 +68,8 @@ int tables_change(struct tables *ts, struct table *t, struct err *e);
  * meta exclusive.
  */
 void tables_forget(struct tables *ts, uint64_t host, uint64_t len);
+/* The same for all tables of a level. */
+void tables_forget_level(struct tables *ts, enum table_level level);
 
 /* Bytes dirty now, for the decision to commit early. */
 uint64_t tables_dirty_len(struct tables *ts);

@@ -429,6 +429,7 @@ const struct driver qcow2_driver = {
 	    .has_snapshots = true,
 	    .has_bitmaps = true,
 	    .create_opts = qcow2_create_opts,
+	    .amend_opts = qcow2_amend_opts,
 	},
     .probe = probe,
     .open = open_image,
@@ -452,6 +453,7 @@ const struct driver qcow2_driver = {
     .describe = qcow2_describe,
     .snapshots = &qcow2_snapshots,
     .bitmaps = &qcow2_bitmap_ops,
+    .amend = &qcow2_amend,
     .make_empty = qcow2_make_empty,
     .set_backing = qcow2_set_backing,
 };

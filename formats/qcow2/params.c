@@ -50,15 +50,22 @@ static int get_word(struct options *o, const char *key, const char *shown,
 	    e, "Parameter '%s' does not accept value '%s'", shown, text);
 }
 
+unsigned qcow2_version_of(const char *compat)
+{
+	if (!strcmp(compat, "0.10") || !strcmp(compat, "v2"))
+		return 2;
+	return !strcmp(compat, "1.1") || !strcmp(compat, "v3") ? 3 : 0;
+}
+
 static int get_version(struct options *o, struct qcow2_params *p, struct err *e)
 {
-	static const char *const words[] = {"0.10", "v2", "1.1", "v3", NULL};
-	unsigned ix = 3;
+	const char *text = options_get(o, "compat");
 
-	if (get_word(o, "compat", "version", words, &ix, e))
-		return -1;
-	p->version = ix < 2 ? 2 : 3;
-	return 0;
+	p->version = text ? qcow2_version_of(text) : 3;
+	if (p->version)
+		return 0;
+	return err_usage(
+	    e, "Parameter 'version' does not accept value '%s'", text);
 }
 
 static int get_cluster(struct options *o, struct qcow2_params *p, struct err *e)
@@ -76,10 +83,9 @@ static int get_cluster(struct options *o, struct qcow2_params *p, struct err *e)
 	return 0;
 }
 
-static int get_refcounts(
-    struct options *o, struct qcow2_params *p, struct err *e)
+int qcow2_refcount_order_read(struct options *o, unsigned *order, struct err *e)
 {
-	uint64_t bits = 16;
+	uint64_t bits = 1ull << *order;
 
 	if (options_u64(o, "refcount_bits", &bits, e) < 0)
 		return -1;
@@ -87,7 +93,7 @@ static int get_refcounts(
 		return err_usage(e,
 		    "Refcount width must be a power of two and may not exceed "
 		    "64 bits");
-	p->refcount_order = log2_u64(bits);
+	*order = log2_u64(bits);
 	return 0;
 }
 
@@ -116,9 +122,10 @@ static int get_all(struct options *o, struct qcow2_params *p, struct err *e)
 	};
 	unsigned mode = IMG_PREALLOC_OFF;
 
+	p->refcount_order = 4;
 	p->data_file = options_get(o, "data_file");
 	if (get_version(o, p, e) || get_cluster(o, p, e) ||
-	    get_refcounts(o, p, e) ||
+	    qcow2_refcount_order_read(o, &p->refcount_order, e) ||
 	    get_word(o, "preallocation", "preallocation", modes, &mode, e) ||
 	    get_word(o, "compression_type", "compression-type", codecs,
 		&p->compression, e) ||

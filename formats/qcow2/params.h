@@ -16,6 +16,11 @@ struct qcow2_params {
 
 int qcow2_params_read(struct options *o, uint64_t size, bool has_backing,
     struct qcow2_params *p, struct err *e);
+/* 2 or 3; 0: no compatibility level is called so. */
+unsigned qcow2_version_of(const char *compat);
+/* The width of counts that `o` asks for; else *order stays. */
+int qcow2_refcount_order_read(
+    struct options *o, unsigned *order, struct err *e);
 /* What counts `used_cl` clusters and itself. */
 void qcow2_refcount_space(const struct qcow2_params *p, uint64_t used_cl,
     uint64_t *reftable_cl, uint64_t *refblock_n);

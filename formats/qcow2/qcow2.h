@@ -264,9 +264,21 @@ int qcow2_refcount_get(
 /* delta 1, -1, or 0: could it be raised?  Nothing changes then. */
 int qcow2_refcount_add(
     struct image *img, uint64_t cl, uint64_t n, int delta, struct err *e);
+/* The highest count of a range, and the first cluster that has it. */
+struct qcow2_highest {
+	uint64_t count, cl;
+};
+int qcow2_refcount_highest(struct image *img, uint64_t cl, uint64_t n,
+    struct qcow2_highest *out, struct err *e);
+/* Into a zeroed block of 1 << order bits a count, where they fit. */
+int qcow2_refcount_copy(struct image *img, uint64_t cl, uint64_t n,
+    uint8_t *block, unsigned order, struct err *e);
 /* How many clusters from cl on, at most `want`, are all free or all used. */
 int qcow2_refcount_run(struct image *img, uint64_t cl, uint64_t want,
     bool *used, uint64_t *run, struct err *e);
+/* May those clusters be used, whose count is 0?  If not the image is damaged,
+ * or the file too large. */
+int qcow2_check_free(struct image *img, uint64_t cl, uint64_t n, struct err *e);
 /* Can the cluster be referenced once more? */
 bool qcow2_refcount_can_share(struct image *img, uint64_t cl);
 /*
@@ -331,7 +343,25 @@ int qcow2_snapshot_list(
 const struct qcow2_snapshot *qcow2_snapshot_find(
     const struct qcow2_snapshot_table *t, const char *which, struct err *e);
 
+/* snapshot_write.c: the gate is closed */
+/* Its L1 table as in the file; free() it. */
+uint8_t *qcow2_snapshot_l1(
+    struct image *img, const struct qcow2_snapshot *s, struct err *e);
+/* Every entry of the table has what version 3 asks for. */
+int qcow2_snapshots_complete(struct image *img, struct err *e);
+
 /* tree.c: the gate is closed */
+/* Of a table piece whose first entry is that of `guest`, of an L2 table.  Both
+ * are called under meta exclusive. */
+typedef int qcow2_slice_fn(struct image *img, struct table *slice,
+    uint64_t guest, void *arg, struct err *e);
+typedef int qcow2_l2_fn(struct image *img, uint64_t l2_host, uint64_t guest,
+    void *arg, struct err *e);
+int qcow2_l2_each(struct image *img, uint64_t l2_host, uint64_t guest,
+    qcow2_slice_fn *fn, void *arg, struct err *e);
+/* For each L2 table of an L1 table (as in the file), with commits between. */
+int qcow2_tree_each(struct image *img, const uint8_t *l1, uint32_t l1_n,
+    qcow2_l2_fn *fn, void *arg, struct err *e);
 /*
  * Everything that an L1 table (as in the file) refers to, its L2 tables too,
  * gains (1) or loses (-1) an owner; 0: could it gain one?
@@ -423,6 +453,10 @@ int qcow2_l1_switch(struct image *img, const struct qcow2_l1_state *old,
 /* backing.c */
 int qcow2_set_backing(struct image *img, const char *name, const char *format,
     bool trial, struct err *e);
+
+/* amend.c */
+extern const struct amend_ops qcow2_amend;
+extern const struct img_opt qcow2_amend_opts[];
 
 /* empty.c */
 int qcow2_make_empty(struct image *img, struct err *e);

@@ -8,6 +8,12 @@
 
 #include "../core/units.h"
 
+/* The highest count. */
+static inline uint64_t refbits_max(unsigned order)
+{
+	return order == 6 ? UINT64_MAX : (1ull << (1u << order)) - 1;
+}
+
 static inline uint64_t refbits_get(
     const uint8_t *block, unsigned order, uint64_t ix)
 {

@@ -15,9 +15,7 @@
 
 static uint64_t count_max(const struct qcow2 *q)
 {
-	unsigned bits = 1u << q->h.refcount_order;
-
-	return bits == 64 ? UINT64_MAX : (1ull << bits) - 1;
+	return refbits_max(q->h.refcount_order);
 }
 
 /* Where the count of a cluster is. */
@@ -46,6 +44,12 @@ static int find_count(
 	return p->slice ? 0 : -1;
 }
 
+static uint64_t slice_count(
+    const struct qcow2 *q, const struct place *p, uint64_t i)
+{
+	return refbits_get(p->slice->data, q->h.refcount_order, p->ix + i);
+}
+
 int qcow2_refcount_get(
     struct image *img, uint64_t cl, uint64_t *out, struct err *e)
 {
@@ -56,7 +60,7 @@ int qcow2_refcount_get(
 	if (find_count(img, cl, &p, e))
 		return -1;
 	if (p.slice)
-		*out = refbits_get(p.slice->data, q->h.refcount_order, p.ix);
+		*out = slice_count(q, &p, 0);
 	tables_put(q->tables, p.slice);
 	return 0;
 }
@@ -78,11 +82,11 @@ static void now_free(struct qcow2 *q, uint64_t cl)
 		q->packed_host = 0;
 }
 
-/* Counts of one slice. */
-static int add_in_slice(struct image *img, struct place *p, uint64_t cl,
-    uint64_t n, int delta, struct err *e)
+static int add_in_slice(struct image *img, const struct place *p, uint64_t cl,
+    uint64_t n, void *arg, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
+	int delta = *(const int *)arg;
 	unsigned order = q->h.refcount_order;
 
 	if (!p->slice)
@@ -90,7 +94,7 @@ static int add_in_slice(struct image *img, struct place *p, uint64_t cl,
 	if (delta && tables_change(q->tables, p->slice, e))
 		return -1;
 	for (uint64_t i = 0; i < n; i++) {
-		uint64_t v = refbits_get(p->slice->data, order, p->ix + i);
+		uint64_t v = slice_count(q, p, i);
 
 		if (delta < 0 ? !v : v == count_max(q))
 			return bad_count(img, cl + i, v, e);
@@ -104,8 +108,13 @@ static int add_in_slice(struct image *img, struct place *p, uint64_t cl,
 	return 0;
 }
 
-int qcow2_refcount_add(
-    struct image *img, uint64_t cl, uint64_t n, int delta, struct err *e)
+/* Counts of one slice, from that of cluster `cl` on. */
+typedef int place_fn(struct image *img, const struct place *p, uint64_t cl,
+    uint64_t n, void *arg, struct err *e);
+
+/* For the counts of clusters [cl, cl + n), slice by slice. */
+static int each_place(struct image *img, uint64_t cl, uint64_t n, place_fn *fn,
+    void *arg, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
 
@@ -117,7 +126,7 @@ int qcow2_refcount_add(
 		if (find_count(img, cl, &p, e))
 			return -1;
 		now = min_u64(n, p.left);
-		rc = add_in_slice(img, &p, cl, now, delta, e);
+		rc = fn(img, &p, cl, now, arg, e);
 		tables_put(q->tables, p.slice);
 		if (rc)
 			return -1;
@@ -125,6 +134,12 @@ int qcow2_refcount_add(
 		n -= now;
 	}
 	return 0;
+}
+
+int qcow2_refcount_add(
+    struct image *img, uint64_t cl, uint64_t n, int delta, struct err *e)
+{
+	return each_place(img, cl, n, add_in_slice, &delta, e);
 }
 
 bool qcow2_refcount_can_share(struct image *img, uint64_t cl)
@@ -136,14 +151,61 @@ bool qcow2_refcount_can_share(struct image *img, uint64_t cl)
 	       count < count_max(qcow2_of(img));
 }
 
+/* ---- all counts ---------------------------------------------------------- */
+
+static int find_highest(struct image *img, const struct place *p, uint64_t cl,
+    uint64_t n, void *arg, struct err *e)
+{
+	const struct qcow2 *q = qcow2_of(img);
+	struct qcow2_highest *h = arg;
+
+	(void)e;
+	for (uint64_t i = 0; p->slice && i < n; i++) {
+		uint64_t v = slice_count(q, p, i);
+
+		if (v > h->count)
+			*h = (struct qcow2_highest){v, cl + i};
+	}
+	return 0;
+}
+
+int qcow2_refcount_highest(struct image *img, uint64_t cl, uint64_t n,
+    struct qcow2_highest *out, struct err *e)
+{
+	*out = (struct qcow2_highest){0};
+	return each_place(img, cl, n, find_highest, out, e);
+}
+
+/* A block of counts of another width. */
+struct wider {
+	uint8_t *block;
+	unsigned order;
+	uint64_t cl; /* of its first count */
+};
+
+static int copy_in_slice(struct image *img, const struct place *p, uint64_t cl,
+    uint64_t n, void *arg, struct err *e)
+{
+	const struct qcow2 *q = qcow2_of(img);
+	const struct wider *w = arg;
+
+	(void)e;
+	for (uint64_t i = 0; p->slice && i < n; i++)
+		refbits_put(
+		    w->block, w->order, cl - w->cl + i, slice_count(q, p, i));
+	return 0;
+}
+
+int qcow2_refcount_copy(struct image *img, uint64_t cl, uint64_t n,
+    uint8_t *block, unsigned order, struct err *e)
+{
+	struct wider w = {block, order, cl};
+
+	return each_place(img, cl, n, copy_in_slice, &w, e);
+}
+
 /* ---- finding free clusters ------------------------------------------------
  */
-
-static uint64_t slice_count(
-    const struct qcow2 *q, const struct place *p, uint64_t i)
-{
-	return refbits_get(p->slice->data, q->h.refcount_order, p->ix + i);
-}
 
 int qcow2_refcount_run(struct image *img, uint64_t cl, uint64_t want,
     bool *used, uint64_t *run, struct err *e)
@@ -216,6 +278,12 @@ static int check_not_live(
 	return image_fail(img, e);
 }
 
+int qcow2_check_free(struct image *img, uint64_t cl, uint64_t n, struct err *e)
+{
+	return check_room(img, cl, n, e) || check_not_live(img, cl, n, e) ? -1
+									  : 0;
+}
+
 /* A run of free clusters, and what of it new refcount blocks will take. */
 struct run {
 	uint64_t cl, blocks_n, n; /* blocks at cl, then n clusters to use */
@@ -285,7 +353,7 @@ int qcow2_alloc(struct image *img, uint64_t least, uint64_t want,
 		return -1;
 	cl = r.cl + r.blocks_n;
 	end_cl = cl + r.n;
-	if (check_not_live(img, r.cl, end_cl - r.cl, e) ||
+	if (qcow2_check_free(img, r.cl, end_cl - r.cl, e) ||
 	    qcow2_take_room(img, r.cl << q->h.cluster_bits,
 		r.blocks_n << q->h.cluster_bits, e) ||
 	    qcow2_refblocks_make(img, r.cl, r.n, r.blocks_n, e) ||

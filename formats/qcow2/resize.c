@@ -17,17 +17,18 @@
 #include "../core/write.h"
 #include "resize.h"
 
-static int check_allowed(
-    const struct image *img, uint64_t size, uint64_t *l1_n, struct err *e)
+int qcow2_resize_check(
+    const struct image *img, unsigned version, uint64_t size, struct err *e)
 {
 	const struct qcow2 *q = qcow2_of(img);
+	uint64_t l1_n;
 
 	if (!is_aligned(size, SECTOR_LEN))
 		return err_usage(e, "The new size must be a multiple of 512");
-	if (q->h.version < 3 && q->h.snapshot_n)
+	if (version < 3 && q->h.snapshot_n)
 		return err_unsupported(
 		    e, "Can't resize a v2 image which has snapshots");
-	if (!qcow2_l1_needed(q, size, l1_n))
+	if (!qcow2_l1_needed(q, size, &l1_n))
 		return err_set(e, ERR_USAGE, EFBIG,
 		    "Failed to grow the L1 table: File too large");
 	return 0;
@@ -115,13 +116,14 @@ static int fill(struct image *img, uint64_t old, uint64_t size,
 	    img, round_up(old, q->cluster_len), size, how, e);
 }
 
-static int grow(struct image *img, uint64_t size, uint64_t l1_n,
-    enum img_prealloc how, struct err *e)
+static int grow(
+    struct image *img, uint64_t size, enum img_prealloc how, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
-	uint64_t old = img_size(img);
+	uint64_t old = img_size(img), l1_n;
 
-	if (l1_n > q->h.l1_n && grow_l1(img, l1_n, e))
+	if (qcow2_l1_needed(q, size, &l1_n) && l1_n > q->h.l1_n &&
+	    grow_l1(img, l1_n, e))
 		return -1;
 	set_size(img, size);
 	if (!fill(img, old, size, how, e))
@@ -134,12 +136,12 @@ int qcow2_resize(
     struct image *img, uint64_t size, enum img_prealloc prealloc, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
-	uint64_t old = img_size(img), l1_n;
+	uint64_t old = img_size(img);
 
-	if (check_allowed(img, size, &l1_n, e) || image_commit(img, e))
+	if (qcow2_resize_check(img, q->h.version, size, e) ||
+	    image_commit(img, e))
 		return -1;
-	if (size > old ? grow(img, size, l1_n, prealloc, e)
-		       : qcow2_cut(img, size, e))
+	if (size > old ? grow(img, size, prealloc, e) : qcow2_cut(img, size, e))
 		return -1;
 	q->h.size = size;
 	if (qcow2_header_switch(img, e)) {

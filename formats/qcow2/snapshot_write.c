@@ -20,6 +20,7 @@
 
 #define NAME_MAX_LEN 255u
 #define EXTRA_LEN    24u /* VM state size, disk size, instruction count */
+#define EXTRA_MIN    16u /* of them what version 3 asks for */
 
 /* ---- the snapshot table -----------------------------------------------------
  */
@@ -31,6 +32,24 @@ struct raw_table {
 	uint32_t n;
 };
 
+/* An entry gets the extra data that version 3 asks for, and `len` bytes then.
+ */
+static void complete_entry(
+    const struct qcow2_snapshot *s, uint8_t *p, uint32_t *len)
+{
+	uint8_t *extra = p + QCOW2_SNAPSHOT_LEN;
+
+	*len = s->len;
+	if (s->extra_len >= EXTRA_MIN)
+		return;
+	*len += EXTRA_MIN - s->extra_len;
+	memmove(extra + EXTRA_MIN, extra + s->extra_len,
+	    s->len - QCOW2_SNAPSHOT_LEN - s->extra_len);
+	put_be32(p + 36, EXTRA_MIN);
+	put_be64(extra, s->vm.vm_state_size);
+	put_be64(extra + 8, s->vm.disk_size);
+}
+
 /* The old entries without the one at `skip` (SIZE_MAX: all), and `more` bytes
  * of room behind. */
 static int copy_entries(struct image *img, const struct qcow2_snapshot_table *t,
@@ -40,18 +59,20 @@ static int copy_entries(struct image *img, const struct qcow2_snapshot_table *t,
 
 	out->len = 0;
 	out->n = 0;
-	out->buf = calloc(1, t->len + more + 8);
+	out->buf = calloc(1, t->len + t->n * EXTRA_MIN + more + 8);
 	if (!out->buf)
 		return err_nomem(e);
 	for (size_t i = 0; i < t->n; i++) {
 		const struct qcow2_snapshot *s = &t->item[i];
+		uint8_t *p = out->buf + out->len;
+		uint32_t len;
 
 		if (i == skip)
 			continue;
-		if (host_pread(img->file, out->buf + out->len, s->len,
-			table + s->at, e))
+		if (host_pread(img->file, p, s->len, table + s->at, e))
 			return -1;
-		out->len = round_up(out->len + s->len, 8);
+		complete_entry(s, p, &len);
+		out->len = round_up(out->len + len, 8);
 		out->n++;
 	}
 	return 0;
@@ -264,7 +285,7 @@ static int create(struct image *img, const char *name, struct err *e)
 /* ---- delete
  * ------------------------------------------------------------------- */
 
-static uint8_t *read_l1(
+uint8_t *qcow2_snapshot_l1(
     struct image *img, const struct qcow2_snapshot *s, struct err *e)
 {
 	uint8_t *l1 = NULL;
@@ -288,7 +309,7 @@ static int delete_with(
     struct image *img, struct change *c, size_t which, struct err *e)
 {
 	const struct qcow2_snapshot *s = &c->old->item[which];
-	CLEANUP_FREE uint8_t *l1 = read_l1(img, s, e);
+	CLEANUP_FREE uint8_t *l1 = qcow2_snapshot_l1(img, s, e);
 
 	if (!l1 || copy_entries(img, c->old, which, 0, &c->new, e) ||
 	    begin(img, c, false, e))
@@ -349,7 +370,7 @@ static int apply(struct image *img, const char *which, struct err *e)
 	if (s) {
 		new.n = s->l1_n;
 		new.size = s->vm.disk_size;
-		new.entries = read_l1(img, s, e);
+		new.entries = qcow2_snapshot_l1(img, s, e);
 	} else {
 		err_set(e, ERR_USAGE, ENOENT, "Can't find snapshot");
 	}
@@ -360,6 +381,52 @@ static int apply(struct image *img, const char *which, struct err *e)
 	}
 	free(old.entries);
 	free(new.entries);
+	qcow2_snapshots_clear(&t);
+	return rc;
+}
+
+/* ---- version 3 ------------------------------------------------------------
+ */
+
+static bool all_complete(const struct qcow2_snapshot_table *t)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (t->item[i].extra_len < EXTRA_MIN)
+			return false;
+	return true;
+}
+
+static int use_table(struct image *img, const struct qcow2_snapshot_table *old,
+    const struct raw_table *new, struct err *e)
+{
+	struct qcow2_header *h = &qcow2_of(img)->h;
+	uint64_t old_host = h->snapshot_host, host;
+
+	if (check_table(img, new, e) ||
+	    qcow2_space_write(img, new->buf, new->len, &host, e))
+		return -1;
+	h->snapshot_host = host;
+	if (qcow2_header_switch(img, e)) {
+		h->snapshot_host = old_host;
+		return image_fail(img, e);
+	}
+	return qcow2_space_give(img, old_host, old->len, e);
+}
+
+int qcow2_snapshots_complete(struct image *img, struct err *e)
+{
+	struct qcow2_snapshot_table t;
+	struct raw_table new = {0};
+	int rc;
+
+	if (qcow2_snapshots_read(img, &t, e))
+		return -1;
+	rc =
+	    all_complete(&t) || (!copy_entries(img, &t, SIZE_MAX, 0, &new, e) &&
+				    !use_table(img, &t, &new, e))
+		? 0
+		: -1;
+	free(new.buf);
 	qcow2_snapshots_clear(&t);
 	return rc;
 }

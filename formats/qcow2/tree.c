@@ -12,6 +12,57 @@
 #include "../core/request.h"
 #include "qcow2.h"
 
+int qcow2_l2_each(struct image *img, uint64_t host, uint64_t guest,
+    qcow2_slice_fn *fn, void *arg, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	uint64_t slice_span = (uint64_t)(q->slice_len / q->l2_entry_len)
+			      << q->h.cluster_bits;
+
+	for (uint64_t at = 0; at < q->cluster_len; at += q->slice_len) {
+		struct table *slice = tables_get(
+		    q->tables, host + at, q->slice_len, TABLE_MAP, e);
+		int rc;
+
+		if (!slice)
+			return -1;
+		rc = fn(img, slice, guest, arg, e);
+		tables_put(q->tables, slice);
+		if (rc)
+			return -1;
+		guest += slice_span;
+	}
+	return 0;
+}
+
+int qcow2_tree_each(struct image *img, const uint8_t *l1, uint32_t l1_n,
+    qcow2_l2_fn *fn, void *arg, struct err *e)
+{
+	const struct qcow2 *q = qcow2_of(img);
+	struct err ignored = ERR_INIT;
+
+	for (uint32_t i = 0; i < l1_n; i++) {
+		uint64_t host = be64(l1 + i * 8ull) & QCOW2_HOST_MASK;
+		int rc;
+
+		/* Who cannot stop here goes on. */
+		image_work(img, 1, &ignored);
+		if (!host)
+			continue;
+		if (!qcow2_cluster_ok(q, host, q->cluster_len))
+			return qcow2_bad_entry(img, "L1 table", q->h.l1_host, i,
+			    "points to no cluster of the file", e);
+		rwlock_excl(&img->meta);
+		rc = fn(img, host, i * qcow2_l2_span(q), arg, e);
+		rwlock_excl_end(&img->meta);
+		if (rc || (image_commit_due(img) && image_commit(img, e)))
+			return -1;
+	}
+	return 0;
+}
+
+/* ---- owners -------------------------------------------------------------- */
+
 /* Contiguous clusters on their way to qcow2_refcount_add(). */
 struct run {
 	uint64_t cl, n;
@@ -55,10 +106,11 @@ static uint64_t entry_clusters(
 	return ((host + stored - 1) >> q->h.cluster_bits) - *first + 1;
 }
 
-static int count_slice(struct image *img, const struct table *slice,
-    uint64_t guest, int delta, struct err *e)
+static int count_slice(struct image *img, struct table *slice, uint64_t guest,
+    void *arg, struct err *e)
 {
 	const struct qcow2 *q = qcow2_of(img);
+	int delta = *(const int *)arg;
 	uint32_t per_slice = q->slice_len / q->l2_entry_len;
 	struct run r = {0};
 
@@ -99,26 +151,13 @@ static int drop_if_free(struct image *img, uint64_t host, struct err *e)
 }
 
 static int count_l2(
-    struct image *img, uint64_t host, uint64_t guest, int delta, struct err *e)
+    struct image *img, uint64_t host, uint64_t guest, void *arg, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
-	uint64_t slice_span = (uint64_t)(q->slice_len / q->l2_entry_len)
-			      << q->h.cluster_bits;
+	int delta = *(const int *)arg;
 
-	for (uint64_t at = 0; at < q->cluster_len; at += q->slice_len) {
-		struct table *slice = tables_get(
-		    q->tables, host + at, q->slice_len, TABLE_MAP, e);
-		int rc;
-
-		if (!slice)
-			return -1;
-		rc = count_slice(img, slice, guest, delta, e);
-		tables_put(q->tables, slice);
-		if (rc)
-			return -1;
-		guest += slice_span;
-	}
-	if (qcow2_refcount_add(img, host >> q->h.cluster_bits, 1, delta, e))
+	if (qcow2_l2_each(img, host, guest, count_slice, arg, e) ||
+	    qcow2_refcount_add(img, host >> q->h.cluster_bits, 1, delta, e))
 		return -1;
 	return delta < 0 ? drop_if_free(img, host, e) : 0;
 }
@@ -126,28 +165,8 @@ static int count_l2(
 int qcow2_tree_count(struct image *img, const uint8_t *l1, uint32_t l1_n,
     int delta, struct err *e)
 {
-	const struct qcow2 *q = qcow2_of(img);
-	struct err ignored = ERR_INIT;
-
 	image_work_begin(img, l1_n);
-	for (uint32_t i = 0; i < l1_n; i++) {
-		uint64_t host = be64(l1 + i * 8ull) & QCOW2_HOST_MASK;
-		int rc;
-
-		/* To stop here would leak what was counted. */
-		image_work(img, 1, &ignored);
-		if (!host)
-			continue;
-		if (!qcow2_cluster_ok(q, host, q->cluster_len))
-			return qcow2_bad_entry(img, "L1 table", q->h.l1_host, i,
-			    "points to no cluster of the file", e);
-		rwlock_excl(&img->meta);
-		rc = count_l2(img, host, i * qcow2_l2_span(q), delta, e);
-		rwlock_excl_end(&img->meta);
-		if (rc || (image_commit_due(img) && image_commit(img, e)))
-			return -1;
-	}
-	return 0;
+	return qcow2_tree_each(img, l1, l1_n, count_l2, &delta, e);
 }
 
 uint8_t *qcow2_l1_copy(const struct qcow2 *q, struct err *e)
