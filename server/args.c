@@ -15,6 +15,7 @@
 #include "core/object.h"
 
 #include "args.h"
+#include "line.h"
 #include "log.h"
 #include "nbd.h"
 #include "usage.h"
@@ -31,6 +32,8 @@ enum {
 	OPT_TLS_CREDS,
 	OPT_TLS_AUTHZ,
 	OPT_TLS_OPTIONAL,
+	OPT_TLS_HOSTNAME,
+	OPT_OUTPUT,
 	OPT_EXPORT,
 	OPT_EXPORTS_DIR,
 	OPT_UNSUPPORTED,
@@ -76,19 +79,10 @@ static const struct option long_options[] = {
     {"tls-optional", no_argument, NULL, OPT_TLS_OPTIONAL},
     {"export", required_argument, NULL, OPT_EXPORT},
     {"exports-dir", required_argument, NULL, OPT_EXPORTS_DIR},
-    {"tls-hostname", required_argument, NULL, OPT_UNSUPPORTED},
+    {"tls-hostname", required_argument, NULL, OPT_TLS_HOSTNAME},
+    {"output", required_argument, NULL, OPT_OUTPUT},
     {"selinux-label", required_argument, NULL, OPT_UNSUPPORTED},
     {NULL, 0, NULL, 0},
-};
-
-/* While the line is read. */
-struct line {
-	struct args *a;
-	bool cache, discard; /* seen: they may come once */
-	bool single;	     /* something that only a single export can have */
-	const char **export; /* of --export */
-	unsigned export_n;
-	const char *dir; /* of --exports-dir */
 };
 
 static int parse_number(
@@ -207,6 +201,15 @@ static int parse_object(char *text)
 	return rc;
 }
 
+static int parse_output(struct args *a, const char *how)
+{
+	a->json = !strcmp(how, "json");
+	if (a->json || !strcmp(how, "human"))
+		return 0;
+	log_error("--output must be used with human or json as argument.");
+	return -1;
+}
+
 static int parse_tls_option(struct line *l, int opt, const char *arg)
 {
 	struct args *a = l->a;
@@ -221,6 +224,14 @@ static int parse_tls_option(struct line *l, int opt, const char *arg)
 	case OPT_TLS_OPTIONAL:
 		a->tls_optional = true;
 		return 0;
+	case OPT_TLS_HOSTNAME:
+		a->tls_hostname = arg;
+		return 0;
+	case 'L':
+		a->list = true;
+		return 0;
+	case OPT_OUTPUT:
+		return parse_output(a, arg);
 	case OPT_EXPORT:
 		l->export[l->export_n++] = arg;
 		return 0;
@@ -237,6 +248,9 @@ static int parse_option(struct line *l, int opt, const char *arg)
 	struct args *a = l->a;
 
 	l->single |= strchr("xDolB", opt) && opt;
+	l->device |= (strchr("xDocdflBAn", opt) && opt) || opt == OPT_CACHE ||
+		     opt == OPT_DISCARD || opt == OPT_EXPORT ||
+		     opt == OPT_EXPORTS_DIR;
 	switch (opt) {
 	case 'p':
 		a->port = arg;
@@ -286,53 +300,10 @@ static const char *option_name(int opt, int index)
 	return index < 0 ? "?" : long_options[index].name;
 }
 
-/* What is wrong with the whole, or NULL. */
-static const char *contradiction(const struct args *a)
-{
-	if (a->socket && (a->host || a->port))
-		return "-k cannot be used with -p or -b";
-	if (a->socket && a->socket[0] != '/')
-		return "socket path must be absolute";
-	if (a->image.image_opts && a->image.open.format)
-		return "--image-opts and -f are mutually exclusive";
-	if (a->run && a->fork)
-		return "--run and --fork are mutually exclusive";
-	if (a->tls_authz && !a->tls_creds)
-		return "--tls-authz is not permitted without --tls-creds";
-	if (a->tls_optional && !a->tls_creds)
-		return "--tls-optional is not permitted without --tls-creds";
-	return NULL;
-}
-
-static int list_exports(struct line *l, struct err *e)
-{
-	struct args *a = l->a;
-
-	if (l->single || a->image.image_opts)
-		return err_usage(e,
-		    "-x, -D, -o, -l, -B and --image-opts cannot "
-		    "be used with --export or --exports-dir");
-	for (unsigned i = 0; i < l->export_n; i++)
-		if (export_list_add(&a->exports, &a->image, l->export[i], e))
-			return -1;
-	if (l->dir && export_list_folder(&a->exports, &a->image, l->dir, e))
-		return -1;
-	if (!a->exports.n)
-		return err_usage(
-		    e, "There is nothing to export in '%s'", l->dir);
-	for (size_t i = 0; i < a->exports.n; i++)
-		if (a->exports.spec[i].authz && !a->tls_creds)
-			return err_usage(e,
-			    "tls-authz of export '%s' is not "
-			    "permitted without --tls-creds",
-			    a->exports.spec[i].name);
-	return 0;
-}
-
 static enum args_result check(struct line *l, int argc, char **argv)
 {
 	struct args *a = l->a;
-	const char *wrong = contradiction(a);
+	const char *wrong = line_contradiction(l, argc);
 	bool several = l->export_n || l->dir;
 	struct err e = ERR_INIT;
 
@@ -340,7 +311,9 @@ static enum args_result check(struct line *l, int argc, char **argv)
 		log_error("%s", wrong);
 		return ARGS_EXIT_FAILURE;
 	}
-	if (several && list_exports(l, &e)) {
+	if (a->list)
+		return ARGS_RUN;
+	if (several && line_exports(l, &e)) {
 		log_err(&e);
 		return ARGS_EXIT_FAILURE;
 	}

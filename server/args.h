@@ -14,6 +14,9 @@ struct args {
 
 	const char *tls_creds, *tls_authz; /* IDs of objects, or NULL */
 	bool tls_optional;
+	const char *tls_hostname; /* of the server that is listed; or NULL */
+
+	bool list, json; /* only list what a server exports */
 
 	const char *socket;	  /* path of a Unix socket, or NULL: TCP */
 	const char *host, *port;  /* NULL: not given */

@@ -28,6 +28,7 @@
 #include "clients.h"
 #include "daemon.h"
 #include "exports.h"
+#include "list.h"
 #include "listen.h"
 #include "log.h"
 #include "nbd.h"
@@ -319,6 +320,11 @@ int main(int argc, char **argv)
 		break;
 	}
 	log_verbose(s.args.verbose);
+	if (s.args.list) {
+		s.exit_code = list_run(&s.args);
+		args_clear(&s.args);
+		return s.exit_code;
+	}
 	if (!start(&s, &e))
 		serve(&s);
 	stop(&s, &e);

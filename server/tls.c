@@ -193,7 +193,7 @@ static int tls_failed(struct err *e, int rc, const char *what)
 int tls_start(struct stream *s, const struct tls_creds *creds, struct err *e)
 {
 	const unsigned flags =
-	    GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL;
+	    tls_creds_end(creds) | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL;
 	struct tls *t = calloc(1, sizeof *t);
 	int rc;
 

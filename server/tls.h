@@ -18,6 +18,9 @@ struct tls_creds;
 
 /* The credentials of the server, from the object of this ID. */
 struct tls_creds *tls_creds_new(const char *id, struct err *e);
+/* Those of a client, for a server of this name; NULL: not known. */
+struct tls_creds *tls_client_creds_new(
+    const char *id, const char *hostname, struct err *e);
 void tls_creds_free(struct tls_creds *c); /* NULL is allowed */
 
 /* `creds` must live as long as the stream.  On failure the stream is lost. */

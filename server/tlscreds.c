@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Credentials of the server, from a tls-creds-x509 or tls-creds-psk object:
- * see tls.h.  The files in its folder have fixed names.
+ * Credentials of a server or a client, from a tls-creds-x509 or tls-creds-psk
+ * object: see tls.h.  The files in its folder have fixed names.
  */
 #include <errno.h>
 #include <gnutls/gnutls.h>
@@ -18,10 +18,13 @@
 #include "tlscreds.h"
 
 struct tls_creds {
+	bool client;
+	const char *hostname; /* of the server, for a client; or NULL */
 	bool psk;
-	bool verify; /* clients have to show a certificate */
+	bool verify; /* the peer has to show a certificate */
 	gnutls_certificate_credentials_t x509;
-	gnutls_psk_server_credentials_t keys;
+	gnutls_psk_server_credentials_t keys; /* of a server */
+	gnutls_psk_client_credentials_t key;  /* of a client */
 	gnutls_priority_t priority;
 };
 
@@ -75,14 +78,18 @@ static int load_key(struct tls_creds *c, struct options *o, struct err *e)
 	char cert[PATH_MAX], key[PATH_MAX];
 	int rc;
 
+	rc = creds_path(o, c->client ? "client-cert.pem" : "server-cert.pem",
+	    !c->client, cert, e);
+	if (rc <= 0)
+		return rc;
+	if (creds_path(o, c->client ? "client-key.pem" : "server-key.pem", true,
+		key, e) < 0)
+		return -1;
 	if (id) {
 		password = object_secret(id, e);
 		if (!password)
 			return -1;
 	}
-	if (creds_path(o, "server-cert.pem", true, cert, e) < 0 ||
-	    creds_path(o, "server-key.pem", true, key, e) < 0)
-		return -1;
 	rc = gnutls_certificate_set_x509_key_file2(
 	    c->x509, cert, key, GNUTLS_X509_FMT_PEM, password, 0);
 	return rc < 0 ? bad(e, rc, "certificate and key of", cert) : 0;
@@ -99,7 +106,48 @@ static int load_x509(struct tls_creds *c, struct options *o, struct err *e)
 	if (options_bool(o, "verify-peer", &c->verify, e) < 0 ||
 	    load_ca(c, o, e) || load_key(c, o, e))
 		return -1;
+	if (c->client && c->verify && !c->hostname)
+		return err_usage(e, "No hostname for certificate validation");
 	return 0;
+}
+
+/* The key of one user in a file of USER:KEY lines. */
+static int find_key(
+    struct tls_creds *c, const char *path, const char *user, struct err *e)
+{
+	CLEANUP_FREE char *line = NULL;
+	size_t size = 0, n = strlen(user);
+	FILE *f = fopen(path, "re");
+	int rc = -1;
+
+	if (!f)
+		return err_sys(e, errno, "Cannot load keys '%s'", path);
+	while (rc && getline(&line, &size, f) > 0) {
+		gnutls_datum_t key;
+
+		if (strncmp(line, user, n) || line[n] != ':')
+			continue;
+		line[strcspn(line, "\r\n")] = 0;
+		key.data = (uint8_t *)line + n + 1;
+		key.size = (unsigned)strlen(line + n + 1);
+		rc = gnutls_psk_set_client_credentials(
+		    c->key, user, &key, GNUTLS_PSK_KEY_HEX);
+		memset(line, 0, size);
+		if (rc)
+			break;
+	}
+	fclose(f);
+	return rc ? err_usage(e, "No key of user '%s' in '%s'", user, path) : 0;
+}
+
+static int load_client_psk(
+    struct tls_creds *c, struct options *o, const char *path, struct err *e)
+{
+	const char *user = options_get(o, "username");
+
+	if (gnutls_psk_allocate_client_credentials(&c->key))
+		return err_nomem(e);
+	return find_key(c, path, user ? user : "qemu", e);
 }
 
 static int load_psk(struct tls_creds *c, struct options *o, struct err *e)
@@ -109,9 +157,11 @@ static int load_psk(struct tls_creds *c, struct options *o, struct err *e)
 
 	if (creds_path(o, "keys.psk", true, path, e) < 0)
 		return -1;
+	c->psk = true;
+	if (c->client)
+		return load_client_psk(c, o, path, e);
 	if (gnutls_psk_allocate_server_credentials(&c->keys))
 		return err_nomem(e);
-	c->psk = true;
 	rc = gnutls_psk_set_server_credentials_file(c->keys, path);
 	return rc ? bad(e, rc, "keys", path) : 0;
 }
@@ -149,9 +199,12 @@ static int load(struct tls_creds *c, const char *id, struct err *e)
 		    "credentials",
 		    id);
 	endpoint = options_get(x->properties, "endpoint");
-	if (!endpoint || strcmp(endpoint, "server"))
-		return err_usage(e, "Failed to get TLS creds: Expected TLS "
-				    "credentials for a server endpoint");
+	if (strcmp(endpoint ? endpoint : "client",
+		c->client ? "client" : "server"))
+		return err_usage(e,
+		    "Failed to get TLS creds: Expected TLS "
+		    "credentials for a %s endpoint",
+		    c->client ? "client" : "server");
 	if (!strcmp(x->type, "tls-creds-x509"))
 		rc = load_x509(c, x->properties, e);
 	else if (!strcmp(x->type, "tls-creds-psk"))
@@ -161,7 +214,8 @@ static int load(struct tls_creds *c, const char *id, struct err *e)
 	return rc ? rc : load_priority(c, x->properties, e);
 }
 
-struct tls_creds *tls_creds_new(const char *id, struct err *e)
+static struct tls_creds *new_creds(
+    const char *id, bool client, const char *hostname, struct err *e)
 {
 	struct tls_creds *c = calloc(1, sizeof *c);
 
@@ -169,10 +223,28 @@ struct tls_creds *tls_creds_new(const char *id, struct err *e)
 		err_nomem(e);
 		return NULL;
 	}
+	c->client = client;
+	c->hostname = hostname;
 	if (!load(c, id, e))
 		return c;
 	tls_creds_free(c);
 	return NULL;
+}
+
+struct tls_creds *tls_creds_new(const char *id, struct err *e)
+{
+	return new_creds(id, false, NULL, e);
+}
+
+struct tls_creds *tls_client_creds_new(
+    const char *id, const char *hostname, struct err *e)
+{
+	return new_creds(id, true, hostname, e);
+}
+
+unsigned tls_creds_end(const struct tls_creds *c)
+{
+	return c->client ? GNUTLS_CLIENT : GNUTLS_SERVER;
 }
 
 void tls_creds_free(struct tls_creds *c)
@@ -183,6 +255,8 @@ void tls_creds_free(struct tls_creds *c)
 		gnutls_certificate_free_credentials(c->x509);
 	if (c->keys)
 		gnutls_psk_free_server_credentials(c->keys);
+	if (c->key)
+		gnutls_psk_free_client_credentials(c->key);
 	if (c->priority)
 		gnutls_priority_deinit(c->priority);
 	free(c);
@@ -194,17 +268,19 @@ int tls_creds_use(
 	int rc = gnutls_priority_set(session, c->priority);
 
 	if (!rc && c->psk)
-		rc = gnutls_credentials_set(session, GNUTLS_CRD_PSK, c->keys);
+		rc = gnutls_credentials_set(session, GNUTLS_CRD_PSK,
+		    c->client ? (void *)c->key : (void *)c->keys);
 	else if (!rc)
 		rc = gnutls_credentials_set(
 		    session, GNUTLS_CRD_CERTIFICATE, c->x509);
 	if (rc)
 		return err_set(e, ERR_SYSTEM, EPROTO, "TLS session: %s",
 		    gnutls_strerror(rc));
-	if (c->verify) {
+	if (!c->verify)
+		return 0;
+	if (!c->client)
 		gnutls_certificate_server_set_request(
 		    session, GNUTLS_CERT_REQUIRE);
-		gnutls_session_set_verify_cert(session, NULL, 0);
-	}
+	gnutls_session_set_verify_cert(session, c->hostname, 0);
 	return 0;
 }

@@ -9,6 +9,8 @@
 
 struct tls_creds;
 
+/* GNUTLS_SERVER or GNUTLS_CLIENT. */
+unsigned tls_creds_end(const struct tls_creds *c);
 int tls_creds_use(
     const struct tls_creds *c, gnutls_session_t session, struct err *e);
 

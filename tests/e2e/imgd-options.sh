@@ -59,8 +59,8 @@ expect_exit 1 "$IMGD" -k "$TMP/raw.img" -f raw raw.img
 expect_err "Failed to bind socket to $TMP/raw.img: File exists"
 expect_exit 1 "$IMGD" -l nope disk.qcow2
 expect_err "Can't find snapshot"
-for option in -s '-c /dev/nbd0' '-d' -L --aio=native \
-	--detect-zeroes=on --tls-hostname=x; do
+for option in -s '-c /dev/nbd0' '-d' --aio=native \
+	--detect-zeroes=on; do
 	# shellcheck disable=SC2086
 	expect_exit 1 "$IMGD" $option raw.img
 	expect_err 'is not supported'

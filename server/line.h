@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* For args.c: the command line while it is read, and its last checks. */
+#ifndef IMGD_LINE_H
+#define IMGD_LINE_H
+
+#include "args.h"
+
+struct line {
+	struct args *a;
+	bool cache, discard; /* seen: they may come once */
+	bool device;	     /* seen: something that says what is served */
+	bool single;	     /* something that only a single export can have */
+	const char **export; /* of --export */
+	unsigned export_n;
+	const char *dir; /* of --exports-dir */
+};
+
+/* What is wrong with the whole, with so many operands; or NULL. */
+const char *line_contradiction(const struct line *l, int file_n);
+/* Makes a->exports of what --export and --exports-dir say. */
+int line_exports(struct line *l, struct err *e);
+
+#endif
