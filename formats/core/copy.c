@@ -61,6 +61,8 @@ static int report(struct copy *c, uint64_t len, struct err *e)
 	c->done += len;
 	if (p->step && !atomic_load(&c->stop))
 		rc = p->step(p->arg, c->done, c->plan.total);
+	if (rc) /* it is not asked again */
+		atomic_store(&c->stop, true);
 	mutex_unlock(&c->lock);
 	return rc ? err_set(e, ERR_SYSTEM, ECANCELED, "stopped") : 0;
 }
