@@ -19,6 +19,7 @@
  * reads is still in the cache of its processor when it writes.
  */
 #define COPY_CHUNK    (512u * KiB)
+#define SHARE_CHUNK   (8u * MiB) /* where nothing needs to be read */
 #define COPY_UNIT_MAX (2u * MiB) /* of units that are packed */
 
 /* ---- plan -------------------------------------------------------------- */

@@ -70,6 +70,15 @@ static int add_sizes(const struct img_copy *job, uint64_t *sum, struct err *e)
 	return 0;
 }
 
+static uint32_t chunk_len(const struct copy_plan *p)
+{
+	uint32_t unit = p->job->dst->unit;
+
+	if (p->job->flags & IMG_COPY_PACK)
+		return unit;
+	return (uint32_t)max_u64(unit, p->share ? SHARE_CHUNK : COPY_CHUNK);
+}
+
 int copy_plan_init(
     struct copy_plan *p, const struct img_copy *job, struct err *e)
 {
@@ -91,11 +100,9 @@ int copy_plan_init(
 		    (unsigned long long)job->dst_off, img_name(job->dst),
 		    (unsigned long long)size);
 	p->grain = job->dst->unit > 1 ? job->dst->unit : RAW_GRAIN;
-	p->chunk = job->dst->unit;
-	if (!(job->flags & IMG_COPY_PACK))
-		p->chunk = (uint32_t)max_u64(COPY_CHUNK, p->chunk);
 	p->shared_depth = find_shared(job);
 	p->share = copy_share_possible(job);
+	p->chunk = chunk_len(p);
 	return find_zero(p, e);
 }
 
