@@ -139,9 +139,9 @@ struct driver {
 	 * publish: repoint the mapping; the old space goes to
 	 *   quarantine_add().  May fail: the image is FAILED then.
 	 * abandon: give the space back; the mapping is as before.
-	 * unmap: whole units [guest, guest + len) as `how` says, up to *done
-	 *   bytes.  *done = 0: not possible here, write zeroes instead.  On
-	 *   failure each unit is as before, or done.
+	 * unmap: [guest, guest + len) as `how` says, up to *done bytes; whole
+	 *   units, and whole grains to make zeroes.  *done = 0: not possible
+	 *   here, write zeroes instead.  On failure each is as before, or done.
 	 * release: space that left quarantine; lower its counts.
 	 * commit: without locks: make all published mappings durable in
 	 *   the order of I3.  Called by one thread at a time.

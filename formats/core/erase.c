@@ -2,8 +2,9 @@
 /*
  * Zero and trim.
  *
- * Whole units are the driver's, which only changes its mapping; at the edges,
- * and where it cannot, zeroes are written.  A trim leaves those alone.
+ * Whole grains are the driver's, which only changes its mapping; at the edges,
+ * and where it cannot, zeroes are written.  A trim is of whole units, and
+ * leaves all else alone.
  */
 #include <errno.h>
 
@@ -13,12 +14,13 @@
 #include "request.h"
 #include "write.h"
 
-/* Must zeroes be written here, so that it reads as zeroes? */
-static bool needs_zeroes(const struct chain_extent *c, unsigned flags)
+/* Must zeroes be written here, so that it reads as zeroes, whatever will be
+ * below? */
+static bool needs_zeroes(const struct image *img, const struct chain_extent *c)
 {
 	if (c->x.kind == EXT_DATA || c->x.kind == EXT_PACKED)
 		return true;
-	return (flags & ZERO_HIDE) && (c->depth || c->x.kind == EXT_HOLE);
+	return img->has_backing && (c->depth || c->x.kind == EXT_HOLE);
 }
 
 /* Write zeroes as data where the range does not read as zeroes already. */
@@ -47,7 +49,7 @@ static int zero_as_data(struct image *img, uint64_t len, uint64_t off,
 				how |= HOST_ZERO_PUNCH;
 			if (host_zero(c.x.file, c.x.host, n, how, e))
 				return -1;
-		} else if (needs_zeroes(&c, flags)) {
+		} else if (needs_zeroes(img, &c)) {
 			if (flags & IMG_FAST)
 				return err_set(e, ERR_UNSUPPORTED, ENOTSUP,
 				    "%s: zeroes can only be written here",
@@ -73,8 +75,8 @@ static int unmap_once(struct image *img, uint64_t guest, uint64_t len,
 	return rc;
 }
 
-/* Whole units [start, end). */
-static int zero_units(struct image *img, uint64_t start, uint64_t end,
+/* Whole grains [start, end). */
+static int zero_grains(struct image *img, uint64_t start, uint64_t end,
     unsigned flags, struct err *e)
 {
 	enum unmap_how how =
@@ -97,30 +99,75 @@ static int zero_units(struct image *img, uint64_t start, uint64_t end,
 	return 0;
 }
 
+/* What the mapping of zeroes tells apart. */
+static uint64_t grain_of(const struct image *img)
+{
+	return img->grain ? img->grain : img->unit;
+}
+
 /* The whole units inside a range; the last one may be cut by the disk's end. */
-static void whole_units(const struct image *img, uint64_t len, uint64_t off,
-    uint64_t *start, uint64_t *end)
+static void whole_units(const struct image *img, uint64_t unit, uint64_t len,
+    uint64_t off, uint64_t *start, uint64_t *end)
 {
 	uint64_t last = off + len;
 
-	*start = round_up(off, img->unit);
-	*end = last == img_size(img) ? last : round_down(last, img->unit);
+	*start = round_up(off, unit);
+	*end = last == img_size(img) ? last : round_down(last, unit);
 	if (*end < *start)
 		*start = *end = last;
+}
+
+/*
+ * Has the layer no data in the grain [start, end), and does what is around
+ * [off, off + len) there read as zeroes?
+ */
+static int is_empty(struct image *img, uint64_t start, uint64_t end,
+    uint64_t len, uint64_t off, struct err *e)
+{
+	struct extent x;
+	int zero;
+
+	if (layer_map(img, start, end - start, &x, e))
+		return -1;
+	if ((x.kind != EXT_HOLE && x.kind != EXT_ZERO) || x.len < end - start)
+		return 0;
+	zero = chain_is_zero(img, start, off - start, e);
+	return zero > 0 ? chain_is_zero(img, off + len, end - off - len, e)
+			: zero;
+}
+
+/*
+ * A part of one grain.  If that leaves all of it zeroes, without data, it is
+ * mapped as zeroes: no space is taken.  The few bytes of others are quick to
+ * write, whatever IMG_FAST says.
+ */
+static int zero_edge(struct image *img, uint64_t len, uint64_t off,
+    unsigned flags, struct err *e)
+{
+	uint64_t start = round_down(off, grain_of(img));
+	uint64_t end = min_u64(start + grain_of(img), img_size(img));
+	int empty = 0;
+
+	if (!len)
+		return 0;
+	if (img->drv->unmap)
+		empty = is_empty(img, start, end, len, off, e);
+	if (empty < 0)
+		return -1;
+	return empty ? zero_grains(img, start, end, flags, e)
+		     : zero_as_data(img, len, off, flags & ~IMG_FAST, e);
 }
 
 int zero_range(struct image *img, uint64_t len, uint64_t off, unsigned flags,
     struct err *e)
 {
-	/* The few bytes at the edges are quick to write, whatever FAST says. */
-	unsigned edge = flags & ~IMG_FAST;
 	uint64_t start, end;
 
-	whole_units(img, len, off, &start, &end);
-	if (zero_units(img, start, end, flags, e) ||
-	    zero_as_data(img, start - off, off, edge, e))
+	whole_units(img, grain_of(img), len, off, &start, &end);
+	if (zero_edge(img, start - off, off, flags, e) ||
+	    zero_grains(img, start, end, flags, e))
 		return -1;
-	return zero_as_data(img, off + len - end, end, edge, e);
+	return zero_edge(img, off + len - end, end, flags, e);
 }
 
 int img_zero(struct image *img, uint64_t len, uint64_t off, unsigned flags,
@@ -190,7 +237,7 @@ int img_trim(struct image *img, uint64_t len, uint64_t off, unsigned flags,
 			   : write_done(img, flags, e);
 	if (write_enter(img, &g, len, off, e))
 		return -1;
-	whole_units(img, len, off, &start, &end);
+	whole_units(img, img->unit, len, off, &start, &end);
 	rc = img->drv->unmap ? trim_units(img, start, end, e)
 			     : trim_in_place(img, len, off, e);
 	write_leave(img, &g);

@@ -45,22 +45,6 @@ int chain_map(struct image *img, uint64_t guest, uint64_t len,
 	}
 }
 
-int chain_is_zero(
-    struct image *img, uint64_t guest, uint64_t len, struct err *e)
-{
-	while (len) {
-		struct chain_extent c;
-
-		if (chain_map(img, guest, len, &c, e))
-			return -1;
-		if (c.x.kind != EXT_HOLE && c.x.kind != EXT_ZERO)
-			return 0;
-		guest += c.x.len;
-		len -= c.x.len;
-	}
-	return 1;
-}
-
 /* ---- block status ----------------------------------------------------- */
 
 /*
@@ -148,6 +132,23 @@ static bool continues(const struct img_extent *a, const struct img_extent *b)
 	       a->packed == b->packed && a->has_offset == b->has_offset &&
 	       (!a->has_offset || (a->filename == b->filename &&
 				      a->offset + a->len == b->offset));
+}
+
+int chain_is_zero(
+    struct image *img, uint64_t guest, uint64_t len, struct err *e)
+{
+	while (len) {
+		struct chain_extent c;
+		struct img_extent x;
+
+		if (chain_map(img, guest, len, &c, e) || status(&c, &x, e))
+			return -1;
+		if (!x.zero)
+			return 0;
+		guest += x.len;
+		len -= x.len;
+	}
+	return 1;
 }
 
 typedef int one_extent(struct image *img, uint64_t off, uint64_t len,

@@ -23,7 +23,8 @@ int layer_map(struct image *layer, uint64_t guest, uint64_t len,
  */
 int chain_map(struct image *img, uint64_t guest, uint64_t len,
     struct chain_extent *c, struct err *e);
-/* Does the whole range read as zeroes, as far as the mapping tells?
+/* Does the whole range read as zeroes, as far as the mapping and the holes of
+ * the host tell?  Nobody writes to it meanwhile.
  * 1 yes, 0 no, -1 failed. */
 int chain_is_zero(
     struct image *img, uint64_t guest, uint64_t len, struct err *e);

@@ -220,7 +220,7 @@ static int put_zeroes(
 
 	if (write_enter(img, &g, len, off, e))
 		return -1;
-	rc = zero_range(img, len, off, ZERO_HIDE, e);
+	rc = zero_range(img, len, off, 0, e);
 	write_leave(img, &g);
 	return rc ? -1 : write_done(img, 0, e);
 }

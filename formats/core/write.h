@@ -52,9 +52,8 @@ int write_done(struct image *img, unsigned flags, struct err *e);
 /* Write with the guard held: img_pwrite() without its entry checks. */
 int write_range(struct image *img, const void *buf, size_t len, uint64_t off,
     struct err *e);
-/* Make [off, off + len) read as zeroes, with the guard held; ZERO_HIDE:
- * whatever will be below. */
-#define ZERO_HIDE 0x100u
+/* Make [off, off + len) read as zeroes, whatever will be below; with the guard
+ * held. */
 int zero_range(struct image *img, uint64_t len, uint64_t off, unsigned flags,
     struct err *e);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Zero and trim of whole clusters: only entries change, data moves nowhere.
+ * Zero and trim of whole clusters, and zero of whole subclusters: only entries
+ * change, data moves nowhere.
  *
  * "Zero" must hide the backing image, so it needs the zero flag of version 3
  * wherever something is below; version 2 over a backing image cannot do it.
@@ -29,6 +30,14 @@ static bool all_zero(const struct qcow2 *q, const struct qcow2_entry *n)
 	return true;
 }
 
+static bool any_data(const struct qcow2 *q, const struct qcow2_entry *n)
+{
+	for (unsigned i = 0; i < q->sub_n; i++)
+		if (qcow2_sub_kind(q, n, i) == QCOW2_SUB_DATA)
+			return true;
+	return false;
+}
+
 static bool all_hole(const struct qcow2 *q, const struct qcow2_entry *n)
 {
 	for (unsigned i = 0; i < q->sub_n; i++)
@@ -37,12 +46,17 @@ static bool all_hole(const struct qcow2 *q, const struct qcow2_entry *n)
 	return true;
 }
 
-/* A cluster with nothing in it. */
+/* A cluster with nothing in it.  Zeroes are recorded where that is possible,
+ * even if nothing is below now: a backing file may be named later. */
 static enum fate fate_of_hole(const struct image *img, enum unmap_how how)
 {
-	if (how == UNMAP_TRIM || !img->has_backing)
+	bool flag = qcow2_of(img)->h.version >= 3;
+
+	if (!img->has_backing && (how == UNMAP_TRIM || !flag))
 		return FATE_KEEP;
-	return qcow2_of(img)->h.version >= 3 ? FATE_ZERO : FATE_CANNOT;
+	if (flag)
+		return FATE_ZERO;
+	return how == UNMAP_TRIM ? FATE_KEEP : FATE_CANNOT;
 }
 
 static enum fate fate_of(
@@ -53,8 +67,13 @@ static enum fate fate_of(
 
 	if (all_hole(q, n) && !space)
 		return fate_of_hole(img, how);
-	if (q->h.incompatible & QCOW2_I_DATA_FILE)
-		return all_zero(q, n) ? FATE_KEEP : FATE_CANNOT;
+	if (q->h.incompatible & QCOW2_I_DATA_FILE) {
+		if (any_data(q, n))
+			return FATE_CANNOT;
+		if (all_zero(q, n))
+			return FATE_KEEP;
+		return space ? FATE_ZERO_SPACE : FATE_ZERO;
+	}
 	if (q->h.version < 3 && img->has_backing)
 		return how == UNMAP_TRIM ? FATE_KEEP : FATE_CANNOT;
 	if (q->h.version < 3)
@@ -145,6 +164,79 @@ static int unmap_slice(struct image *img, struct table *slice, uint32_t ix,
 	return 0;
 }
 
+/*
+ * The subclusters [first, end) of one cluster become zeroes; its space stays.
+ * *done: false where zeroes have to be written.
+ */
+static int zero_subclusters(struct image *img, struct table *slice, uint32_t ix,
+    unsigned first, unsigned end, bool *done, struct err *e)
+{
+	struct qcow2 *q = qcow2_of(img);
+	struct qcow2_entry n;
+	uint64_t mask = 0;
+
+	qcow2_entry_get(q, slice, ix, &n);
+	*done = false;
+	if (n.l2 & QCOW2_PACKED)
+		return 0;
+	for (unsigned i = first; i < end; i++) {
+		enum qcow2_sub kind = qcow2_sub_kind(q, &n, i);
+
+		if (kind == QCOW2_SUB_DATA &&
+		    (q->h.incompatible & QCOW2_I_DATA_FILE))
+			return 0;
+		mask |= 1ull << i;
+	}
+	*done = true;
+	if (tables_change(q->tables, slice, e))
+		return -1;
+	n.sub = (n.sub & ~mask) | mask << 32;
+	qcow2_entry_put(q, slice, ix, &n);
+	return 0;
+}
+
+/* Not all of the cluster of `guest`. */
+static int unmap_part(struct image *img, struct table *slice, uint32_t ix,
+    uint64_t guest, uint64_t *len, struct err *e)
+{
+	const struct qcow2 *q = qcow2_of(img);
+	uint64_t in_cl = guest & (q->cluster_len - 1);
+	uint64_t end = min_u64(in_cl + *len, q->cluster_len);
+	bool done;
+
+	if (zero_subclusters(img, slice, ix, (unsigned)(in_cl / q->sub_len),
+		(unsigned)div_up(end, q->sub_len), &done, e))
+		return -1;
+	*len = done ? end - in_cl : 0;
+	return 0;
+}
+
+static int unmap_clusters(struct image *img, struct table *slice, uint32_t ix,
+    uint64_t guest, enum unmap_how how, uint64_t *len, struct err *e)
+{
+	const struct qcow2 *q = qcow2_of(img);
+	uint32_t per_slice = q->slice_len / q->l2_entry_len;
+	uint64_t cl_n = guest + *len == img_size(img)
+			    ? div_up(*len, q->cluster_len)
+			    : *len / q->cluster_len;
+
+	cl_n = min_u64(cl_n, per_slice - ix);
+	if (unmap_slice(img, slice, ix, guest, how, &cl_n, e))
+		return -1;
+	*len = min_u64(*len, cl_n << q->h.cluster_bits);
+	return 0;
+}
+
+/* Is the first cluster of the range not all of it in the range? */
+static bool starts_in_part(
+    const struct image *img, uint64_t guest, uint64_t len)
+{
+	uint64_t cluster_len = qcow2_of(img)->cluster_len;
+
+	return !is_aligned(guest, cluster_len) ||
+	       (len < cluster_len && guest + len != img_size(img));
+}
+
 /* No L2 table: nothing to the end of what it would map. */
 static int unmap_no_l2(struct image *img, uint64_t guest, uint64_t len,
     enum unmap_how how, uint64_t *done, struct err *e)
@@ -171,8 +263,8 @@ int qcow2_unmap(struct image *img, uint64_t guest, uint64_t len,
     enum unmap_how how, uint64_t *done, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
-	uint32_t ix, per_slice = q->slice_len / q->l2_entry_len;
-	uint64_t l1_ix = guest / qcow2_l2_span(q), cl_n;
+	uint64_t l1_ix = guest / qcow2_l2_span(q);
+	uint32_t ix;
 	struct table *slice;
 	int rc;
 
@@ -187,9 +279,10 @@ int qcow2_unmap(struct image *img, uint64_t guest, uint64_t len,
 	slice = qcow2_l2_slice(img, guest, &ix, e);
 	if (!slice)
 		return -1;
-	cl_n = min_u64(div_up(len, q->cluster_len), per_slice - ix);
-	rc = unmap_slice(img, slice, ix, guest, how, &cl_n, e);
+	*done = len;
+	rc = starts_in_part(img, guest, len)
+		 ? unmap_part(img, slice, ix, guest, done, e)
+		 : unmap_clusters(img, slice, ix, guest, how, done, e);
 	tables_put(q->tables, slice);
-	*done = min_u64(len, cl_n << q->h.cluster_bits);
 	return rc;
 }

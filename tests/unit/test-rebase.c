@@ -210,8 +210,8 @@ static void grains(void **state)
 	copied("cluster_size=4k", 4096, "ddzd-d");
 	copied("cluster_size=512", 512 * 8, "ddzd-d");
 	copied("cluster_size=4k,compat=0.10", 4096, "dddd-d");
-	copied("cluster_size=64k,extended_l2=on", 2048, "dddd-d");
-	copied("cluster_size=128k,extended_l2=on", 4096, "dddd-d");
+	copied("cluster_size=64k,extended_l2=on", 2048, "ddzd-d");
+	copied("cluster_size=128k,extended_l2=on", 4096, "ddzd-d");
 }
 
 /* Down to the chain's own base: what that has is not even read. */
