@@ -167,6 +167,16 @@ static void give_hints(const struct hostfile *f, const struct hints *h)
 	}
 }
 
+/*
+ * The first block of a file is really there: who opens the file with O_DIRECT
+ * finds out by reading it what the storage needs to be aligned to, and a hole
+ * can be read with any alignment.
+ */
+static int first_block(struct hostfile *f, uint64_t len, struct err *e)
+{
+	return prealloc_write(f, 0, min_u64(len, 4096), NULL, e);
+}
+
 /* Grow the file from `from` to `to` bytes as `how` says; it is work of that
  * image, unless NULL. */
 static int grow_file(struct hostfile *f, uint64_t from, uint64_t to,
@@ -175,6 +185,8 @@ static int grow_file(struct hostfile *f, uint64_t from, uint64_t to,
 	switch (how) {
 	case IMG_PREALLOC_OFF:
 	case IMG_PREALLOC_METADATA:
+		if (!from && first_block(f, to, e))
+			return -1;
 		return host_grow(f, to, e);
 	case IMG_PREALLOC_FALLOC:
 		return from < to ? host_allocate(f, from, to - from, e) : 0;
