@@ -112,8 +112,10 @@ static int fill(struct image *img, uint64_t old, uint64_t size,
 	how = at_least(q, how);
 	if (how == IMG_PREALLOC_OFF)
 		return 0;
-	return img_preallocate(
-	    img, round_up(old, q->cluster_len), size, how, e);
+	/* What the old end cuts has bytes of what is below. */
+	old = img->has_backing ? round_up(old, q->cluster_len)
+			       : round_down(old, q->cluster_len);
+	return img_preallocate(img, old, size, how, e);
 }
 
 static int grow(
