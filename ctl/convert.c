@@ -73,6 +73,9 @@ static int into_existing(struct convert *x, uint64_t size, struct err *e)
 	    .is_opts = x->a->target_opts,
 	    .how = {.flags = IMG_O_RDWR, .cache = x->cache}};
 
+	x->copy.flags |= IMG_COPY_EXPLICIT;
+	if (x->copy.sparse_len)
+		s.how.flags |= IMG_O_DISCARD;
 	if (x->format)
 		s.how.format = x->format->name;
 	x->copy.dst = source_open(&s, e);

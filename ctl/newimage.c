@@ -48,12 +48,21 @@ static int begin(struct newimage *n, struct target *t, struct err *e)
 	return -1;
 }
 
+/* A file that is made now reads as zeroes, unless its content is elsewhere. */
+static bool is_zero(const struct newimage *n, const struct target *t)
+{
+	return t->temp && !options_has(n->options, "backing_file") &&
+	       !options_has(n->options, "data_file");
+}
+
 int newimage_make(struct newimage *n, struct err *e)
 {
 	struct target t;
 
 	if (begin(n, &t, e))
 		return -1;
+	if (is_zero(n, &t))
+		n->copy.flags |= IMG_COPY_TARGET_ZERO;
 	if (!fill(n, target_path(&t), e))
 		return target_commit(&t, n->cache != IMG_CACHE_UNSAFE, e);
 	target_name_in(&t, e);

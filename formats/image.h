@@ -429,6 +429,8 @@ void img_set_progress(struct image *img, struct img_progress progress);
  * it are not left out.  Not with PACK, SALVAGE, or sparse_len 0.
  */
 #define IMG_COPY_SHARE 0x20u
+/* The layer itself is to have the zeroes, even where it reads so already. */
+#define IMG_COPY_EXPLICIT 0x40u
 
 struct img_copy {
 	struct image **src; /* inputs, one after the other                  */

@@ -165,7 +165,7 @@ static int do_zero(struct copy *c, const struct copy_run *run, struct err *e)
 
 	rc = write_enter(dst, &g, run->len, guest, e);
 	if (!rc) {
-		rc = copy_zero(dst, run->len, guest, e);
+		rc = copy_zero(c->job, run->len, guest, e);
 		write_leave(dst, &g);
 	}
 	turn_pass(c);

@@ -111,7 +111,8 @@ int copy_pack(struct copy_chunk *c, struct err *e);
 int copy_reserve(struct copy_chunk *c, struct err *e);
 int copy_store(struct copy_chunk *c, struct err *e);
 /* Make a part of the target read as zeroes, if it does not yet. */
-int copy_zero(struct image *dst, uint64_t len, uint64_t guest, struct err *e);
+int copy_zero(
+    const struct img_copy *job, uint64_t len, uint64_t guest, struct err *e);
 
 /* Can a file of a source and that of the target share blocks? */
 bool copy_share_possible(const struct img_copy *job);

@@ -44,7 +44,8 @@ static int find_zero(struct copy_plan *p, struct err *e)
 	struct img_extent x;
 
 	p->target_zero = job->flags & IMG_COPY_TARGET_ZERO;
-	if (p->target_zero || job->backing || !p->total)
+	if (p->target_zero || job->backing || !p->total ||
+	    (job->flags & IMG_COPY_EXPLICIT && job->dst->drv->unmap))
 		return 0;
 	if (img_map(job->dst, job->dst_off, p->total, &x, e))
 		return -1;

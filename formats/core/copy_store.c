@@ -121,14 +121,37 @@ static int place_data(
 	return 0;
 }
 
-int copy_zero(struct image *dst, uint64_t len, uint64_t guest, struct err *e)
+/* Past the end of the backing file an image reads as zeroes by itself: how much
+ * of the range is not to be touched for that? */
+static int zero_tail(const struct img_copy *job, uint64_t len, uint64_t guest,
+    uint64_t *tail, struct err *e)
 {
-	int zero = chain_is_zero(dst, guest, len, e);
+	const struct image *below = job->dst->backing;
+	uint64_t start;
+	int zero;
 
-	if (zero)
-		return zero < 0 ? -1 : 0;
-	return zero_range(
-	    dst, len, guest, dst->flags & IMG_O_DISCARD ? IMG_MAY_TRIM : 0, e);
+	*tail = 0;
+	if (!below || job->flags & IMG_COPY_EXPLICIT)
+		return 0;
+	start = max_u64(guest, img_size(below));
+	if (start >= guest + len)
+		return 0;
+	zero = chain_is_zero(job->dst, start, guest + len - start, e);
+	if (zero > 0)
+		*tail = guest + len - start;
+	return zero < 0 ? -1 : 0;
+}
+
+int copy_zero(
+    const struct img_copy *job, uint64_t len, uint64_t guest, struct err *e)
+{
+	struct image *dst = job->dst;
+	uint64_t tail;
+
+	if (zero_tail(job, len, guest, &tail, e))
+		return -1;
+	return zero_range(dst, len - tail, guest,
+	    dst->flags & IMG_O_DISCARD ? IMG_MAY_TRIM : 0, e);
 }
 
 static int place_part(
@@ -136,7 +159,7 @@ static int place_part(
 {
 	if (!part.zero)
 		return place_data(c, part.len, guest, e);
-	return c->target_zero ? 0 : copy_zero(c->job->dst, part.len, guest, e);
+	return c->target_zero ? 0 : copy_zero(c->job, part.len, guest, e);
 }
 
 static int place_parts(struct copy_chunk *c, struct err *e)
