@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# The same random operations through imgctl and qemu-img: see differ/differ.py.
+. "$(dirname "$0")/../lib/e2e.sh"
+needs qemu-img qemu-io nbdsh "$IMGCTL" "$IMGD"
+
+# Debian's python3 has the module nbd; another that comes first has not.
+export IMGCTL IMGD PYTHONDONTWRITEBYTECODE=1
+PATH=/usr/bin:$PATH python3 "$SRC/tests/interop/differ/differ.py" "$TMP"
