@@ -70,7 +70,7 @@ base()
 
 # Zeroes are recorded even where nothing is below; at the edges a cluster
 # counts as zeroes if that makes all of it zeroes.
-for options in cluster_size=64k cluster_size=4k cluster_size=512 \
+for options in cluster_size=64k cluster_size=512 \
 	cluster_size=4k,compat=0.10; do
 	layer alone.qcow2 1000k - "$options"
 	erased alone.qcow2 qcow2 'zero 100000 200000' 'zero 1023999 1' \
@@ -84,7 +84,7 @@ for options in cluster_size=64k cluster_size=4k cluster_size=512 \
 done
 
 # Trimmed: what is below does not show again.
-for options in cluster_size=64k cluster_size=4k cluster_size=4k,compat=0.10 \
+for options in cluster_size=4k cluster_size=4k,compat=0.10 \
 	cluster_size=64k,extended_l2=on; do
 	base
 	layer over.qcow2 1M base.qcow2 "$options"
