@@ -12,11 +12,11 @@
 #
 # FAULT_STRIDE: N to go on by after the first ones.
 
-import os, re, shutil, subprocess, sys
+import functools, hashlib, os, re, shutil, subprocess, sys
 
 imgctl, failcall, folder = sys.argv[1:4]
 only = sys.argv[4:]
-stride = int(os.environ.get("FAULT_STRIDE", "5"))
+stride = int(os.environ.get("FAULT_STRIDE", "9"))
 work, start = folder + "/work", folder + "/start"
 report = folder + "/report"
 SECTOR = 512
@@ -188,8 +188,22 @@ def fmt(name):
     return "raw" if name.endswith(".raw") else "qcow2"
 
 
+def state(where):
+    """Stands for what all files there hold."""
+    h = hashlib.sha1()
+    for name in sorted(os.listdir(where)):
+        data = read_file(f"{where}/{name}")
+        h.update(f"{name} {len(data)} ".encode() + data)
+    return h.digest()
+
+
 def disk(name, where=work):
     """The bytes of a disk, as the reference program reads them."""
+    return read_disk(name, where, state(where))
+
+
+@functools.lru_cache(maxsize=64)
+def read_disk(name, where, _):
     if fmt(name) == "raw":
         return read_file(f"{where}/{name}")
     must("qemu-img", "convert", "-f", fmt(name), "-O", "raw", name,
@@ -198,6 +212,11 @@ def disk(name, where=work):
 
 
 def check_sound(name):
+    look_if_sound(name, state(work))
+
+
+@functools.lru_cache(maxsize=64)
+def look_if_sound(name, _):
     if fmt(name) == "raw":
         return
     done = run("qemu-img", "check", "-f", "qcow2", name, cwd=work)
