@@ -198,13 +198,16 @@ static int backing_facts(struct image *img, struct img_info *out, struct err *e)
 	out->backing_format = img->backing_fmt;
 	if (!img->backing_name)
 		return 0;
-	free(img->backing_full);
-	img->backing_full = image_resolve(img->name, img->backing_name, e);
+	rwlock_excl(&img->meta);
+	if (!img->backing_full)
+		img->backing_full =
+		    image_resolve(img->name, img->backing_name, e);
 	out->backing_full = img->backing_full;
-	return img->backing_full ? 0 : -1;
+	rwlock_excl_end(&img->meta);
+	return out->backing_full ? 0 : -1;
 }
 
-int img_info(struct image *img, struct img_info *out, struct err *e)
+static int facts(struct image *img, struct img_info *out, struct err *e)
 {
 	*out = (struct img_info){.filename = img->name,
 	    .format = img->drv->info.name,
@@ -217,6 +220,16 @@ int img_info(struct image *img, struct img_info *out, struct err *e)
 	if (backing_facts(img, out, e))
 		return -1;
 	return img->drv->describe ? img->drv->describe(img, out, e) : 0;
+}
+
+int img_info(struct image *img, struct img_info *out, struct err *e)
+{
+	int rc;
+
+	gate_enter(&img->gate);
+	rc = facts(img, out, e);
+	gate_leave(&img->gate);
+	return rc;
 }
 
 void img_info_clear(struct img_info *i)

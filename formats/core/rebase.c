@@ -34,6 +34,8 @@ static int keep_names(struct image *img, const struct record *r, struct err *e)
 	}
 	free(img->backing_name);
 	free(img->backing_fmt);
+	free(img->backing_full);
+	img->backing_full = NULL;
 	img->backing_name = name;
 	img->backing_fmt = format;
 	img->has_backing = name;

@@ -11,10 +11,16 @@
 int img_snapshots(
     struct image *img, struct img_snapshot **list, size_t *n, struct err *e)
 {
+	int rc;
+
 	*list = NULL;
 	*n = 0;
-	return img->drv->snapshots ? img->drv->snapshots->list(img, list, n, e)
-				   : 0;
+	if (!img->drv->snapshots)
+		return 0;
+	gate_enter(&img->gate);
+	rc = img->drv->snapshots->list(img, list, n, e);
+	gate_leave(&img->gate);
+	return rc;
 }
 
 void img_snapshots_free(struct img_snapshot *list, size_t n)
@@ -28,26 +34,6 @@ void img_snapshots_free(struct img_snapshot *list, size_t n)
 
 typedef int snapshot_op(struct image *img, const char *which, struct err *e);
 
-struct call {
-	snapshot_op *op;
-	const char *which;
-};
-
-static int call(struct image *img, void *arg, struct err *e)
-{
-	const struct call *c = arg;
-
-	return c->op(img, c->which, e);
-}
-
-static int run(
-    struct image *img, snapshot_op *op, const char *which, struct err *e)
-{
-	struct call c = {op, which};
-
-	return request_alone(img, call, &c, e);
-}
-
 static const struct snapshot_ops *ops_of(struct image *img, struct err *e)
 {
 	if (!img->drv->snapshots)
@@ -57,12 +43,11 @@ static const struct snapshot_ops *ops_of(struct image *img, struct err *e)
 	return img->drv->snapshots;
 }
 
-int img_snapshot_create(struct image *img, const char *name, struct err *e)
-{
-	const struct snapshot_ops *ops = ops_of(img, e);
-
-	return ops ? run(img, ops->create, name, e) : -1;
-}
+struct call {
+	snapshot_op *op;
+	const char *which;
+	bool no_bitmaps; /* there must be none */
+};
 
 /* Bitmaps are about the disk as it is now, of its present size. */
 static int refuse_bitmaps(struct image *img, struct err *e)
@@ -78,18 +63,40 @@ static int refuse_bitmaps(struct image *img, struct err *e)
 	return any ? -1 : 0;
 }
 
+static int call(struct image *img, void *arg, struct err *e)
+{
+	const struct call *c = arg;
+
+	if (c->no_bitmaps && refuse_bitmaps(img, e))
+		return -1;
+	return c->op(img, c->which, e);
+}
+
+static int run(struct image *img, snapshot_op *op, const char *which,
+    bool no_bitmaps, struct err *e)
+{
+	struct call c = {op, which, no_bitmaps};
+
+	return request_alone(img, call, &c, e);
+}
+
+int img_snapshot_create(struct image *img, const char *name, struct err *e)
+{
+	const struct snapshot_ops *ops = ops_of(img, e);
+
+	return ops ? run(img, ops->create, name, false, e) : -1;
+}
+
 int img_snapshot_apply(struct image *img, const char *which, struct err *e)
 {
 	const struct snapshot_ops *ops = ops_of(img, e);
 
-	if (!ops || refuse_bitmaps(img, e))
-		return -1;
-	return run(img, ops->apply, which, e);
+	return ops ? run(img, ops->apply, which, true, e) : -1;
 }
 
 int img_snapshot_delete(struct image *img, const char *which, struct err *e)
 {
 	const struct snapshot_ops *ops = ops_of(img, e);
 
-	return ops ? run(img, ops->delete, which, e) : -1;
+	return ops ? run(img, ops->delete, which, false, e) : -1;
 }

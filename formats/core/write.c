@@ -268,6 +268,23 @@ int img_pwrite(struct image *img, const void *buf, size_t len, uint64_t off,
 	return rc ? -1 : write_done(img, flags, e);
 }
 
+/* The unit at `off`, which the end of the disk may cut: as far as it goes when
+ * nobody can move that any more. */
+static int enter_unit(struct image *img, struct write_guard *g, uint64_t *len,
+    uint64_t off, struct err *e)
+{
+	for (;;) {
+		uint64_t size = img_size(img);
+
+		*len = off < size ? min_u64(img->unit, size - off) : img->unit;
+		if (write_enter(img, g, *len, off, e))
+			return -1;
+		if (*len == min_u64(img->unit, img_size(img) - off))
+			return 0;
+		write_leave(img, g);
+	}
+}
+
 int img_write_packed(struct image *img, const void *packed, size_t packed_len,
     uint64_t off, struct err *e)
 {
@@ -276,17 +293,14 @@ int img_write_packed(struct image *img, const void *packed, size_t packed_len,
 	uint64_t len;
 	int rc;
 
-	if (request_check_write(img, 0, off, e))
-		return -1;
 	if (!img->drv->info.can_pack)
 		return err_set(e, ERR_UNSUPPORTED, ENOTSUP,
 		    "Compression not supported for this file format");
-	len = min_u64(img->unit, img_size(img) - off);
-	if (!len || !is_aligned(off, img->unit) || !packed_len ||
+	if (!is_aligned(off, img->unit) || !packed_len ||
 	    packed_len >= img->unit)
 		return err_usage(e, "%s: packed unit of %zu bytes at %llu",
 		    img->name, packed_len, (unsigned long long)off);
-	if (write_enter(img, &g, len, off, e))
+	if (enter_unit(img, &g, &len, off, e))
 		return -1;
 	rc = write_reserve(img, off, len, packed_len, &r, e);
 	if (!rc && host_pwrite(r.file, packed, packed_len, r.host, e)) {

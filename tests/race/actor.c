@@ -23,6 +23,8 @@ static int act(struct actor *a)
 		return img_check(a->img, &found, NULL, NULL, &a->e);
 	case ACT_RESIZE:
 		return img_resize(a->img, a->len, IMG_PREALLOC_OFF, &a->e);
+	case ACT_SNAPSHOT:
+		return img_snapshot_create(a->img, "s", &a->e);
 	case ACT_FLUSH:
 		break;
 	}

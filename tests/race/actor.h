@@ -14,8 +14,9 @@ enum actor_op {
 	ACT_ZERO,
 	ACT_TRIM,
 	ACT_FLUSH,
-	ACT_CHECK,  /* closes the gate */
-	ACT_RESIZE, /* to `len`; closes the gate */
+	ACT_CHECK,    /* closes the gate */
+	ACT_RESIZE,   /* to `len`; closes the gate */
+	ACT_SNAPSHOT, /* takes "s"; closes the gate */
 };
 
 struct actor {

@@ -269,7 +269,8 @@ static void plan_at_gate(void **state)
 /* What waits at the gate while the disk shrinks finds the new end. */
 static void shrink_first(void **state)
 {
-	static const enum actor_op ops[] = {ACT_WRITE, ACT_ZERO, ACT_READ};
+	static const enum actor_op ops[] = {
+	    ACT_WRITE, ACT_ZERO, ACT_TRIM, ACT_READ};
 	struct err e = ERR_INIT;
 	char buf[STAGE_CLUSTER];
 	struct stage s;
