@@ -27,6 +27,8 @@ enum {
 	OPT_FORK,
 	OPT_PID_FILE,
 	OPT_HANDSHAKE_LIMIT,
+	OPT_LISTEN,
+	OPT_METRICS,
 	OPT_RUN,
 	OPT_OBJECT,
 	OPT_TLS_CREDS,
@@ -63,6 +65,8 @@ static const struct option long_options[] = {
     {"offset", required_argument, NULL, 'o'},
     {"fork", no_argument, NULL, OPT_FORK},
     {"pid-file", required_argument, NULL, OPT_PID_FILE},
+    {"metrics", required_argument, NULL, OPT_METRICS},
+    {"listen", required_argument, NULL, OPT_LISTEN},
     {"handshake-limit", required_argument, NULL, OPT_HANDSHAKE_LIMIT},
     {"run", required_argument, NULL, OPT_RUN},
     {"verbose", no_argument, NULL, 'v'},
@@ -271,6 +275,12 @@ static int parse_option(struct line *l, int opt, const char *arg)
 	case 'D':
 		return parse_text(
 		    "export description", arg, &a->image.description);
+	case OPT_METRICS:
+		a->metrics = arg;
+		return 0;
+	case OPT_LISTEN:
+		a->listen[a->listen_n++] = arg;
+		return 0;
 	case OPT_HANDSHAKE_LIMIT:
 		return parse_unsigned(
 		    "handshake limit", arg, &a->handshake_limit);
@@ -340,8 +350,9 @@ enum args_result args_parse(struct args *a, int argc, char **argv)
 	    .image.name = "",
 	    .image.description = "",
 	    .image.bitmap = calloc((size_t)argc, sizeof(char *)),
+	    .listen = calloc((size_t)argc, sizeof(char *)),
 	};
-	if (!a->image.bitmap || !export) {
+	if (!a->image.bitmap || !a->listen || !export) {
 		log_error("out of memory");
 		return ARGS_EXIT_FAILURE;
 	}
@@ -381,4 +392,5 @@ void args_clear(struct args *a)
 {
 	export_list_clear(&a->exports);
 	free(a->image.bitmap);
+	free(a->listen);
 }

@@ -18,12 +18,15 @@ struct args {
 
 	bool list, json; /* only list what a server exports */
 
-	const char *socket;	  /* path of a Unix socket, or NULL: TCP */
-	const char *host, *port;  /* NULL: not given */
+	const char *socket;	 /* path of a Unix socket, or NULL: TCP */
+	const char *host, *port; /* NULL: not given */
+	const char **listen;	 /* more addresses */
+	unsigned listen_n;
 	unsigned shared;	  /* clients at a time; 0: no limit */
 	bool persistent;	  /* stay when the last client leaves */
 	unsigned handshake_limit; /* seconds; 0: none */
 
+	const char *metrics; /* address for scrapers, or NULL */
 	bool fork, verbose;
 	const char *pid_file; /* or NULL */
 	const char *run;      /* command to run while serving, or NULL */

@@ -29,6 +29,7 @@
 #include "task.h"
 #include "sched.h"
 #include "session.h"
+#include "stats.h"
 #include "stream.h"
 
 #define IN_LEN	 (64 * KiB)
@@ -359,10 +360,18 @@ void conn_run(struct conn *c)
 	    .wake_fd = c->out.wake_fd,
 	    .session = &c->session,
 	};
+	struct stats *stats;
 
 	c->negotiated = handshake_run(&h);
 	if (!c->negotiated)
 		return;
+	stats = c->session.export->stats;
+	if (stats) {
+		stats->clients_ever++;
+		stats->clients++;
+	}
 	while (turn(c))
 		;
+	if (stats)
+		stats->clients--;
 }

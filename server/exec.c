@@ -16,6 +16,7 @@
 #include "nbd.h"
 #include "outbox.h"
 #include "task.h"
+#include "stats.h"
 #include "status.h"
 
 /* Data that goes from the page cache to the client while a core's cache still
@@ -24,6 +25,16 @@
 
 /* Shorter data is cheaper to copy than to send from its file, bytes. */
 #define PLACED_MIN (32 * KiB)
+
+/* Counts them, too: when they are sent they may be gone. */
+static void send_replies(struct conn *c, const struct task_list *ready)
+{
+	struct stats *stats = conn_session(c)->export->stats;
+
+	if (stats && ready->head)
+		stats_add(stats, ready);
+	outbox_send(conn_outbox(c), ready);
+}
 
 /* ---- in a worker ------------------------------------------------------- */
 
@@ -93,13 +104,12 @@ static void work(struct task *r)
 static void run_job(struct job *j)
 {
 	struct task *r = (struct task *)j;
-	struct outbox *o = conn_outbox(r->conn);
 	struct task_list l = {0};
 
 	work(r);
 	task_reply(r);
 	task_append(&l, r);
-	outbox_send(o, &l);
+	send_replies(r->conn, &l);
 }
 
 /* ---- in the reader ----------------------------------------------------- */
@@ -266,12 +276,12 @@ static void finish_all(const struct task_list *l, const struct export *x)
 static void run_late(struct job *j)
 {
 	struct late *late = (struct late *)j;
-	struct outbox *o = conn_outbox(late->conn);
+	struct conn *c = late->conn;
 	struct task_list tasks = late->tasks, ready = {0};
 
 	batch_wait(late->batch);
 	batch_free(late->batch);
-	finish_all(&tasks, conn_session(late->conn)->export);
+	finish_all(&tasks, conn_session(c)->export);
 	free(late);
 	while (tasks.head) {
 		struct task *r = pop(&tasks);
@@ -281,7 +291,7 @@ static void run_late(struct job *j)
 		task_reply(r);
 		task_append(&ready, r);
 	}
-	outbox_send(o, &ready);
+	send_replies(c, &ready);
 }
 
 /* The rest of the batch and who waits for it; false: out of memory. */
@@ -359,7 +369,7 @@ static void one_round(struct conn *c, struct task_list *arrived)
 	}
 	while (done.head)
 		settle(pop(&done), c, &ready);
-	outbox_send(conn_outbox(c), &ready);
+	send_replies(c, &ready);
 }
 
 /* With nothing new, too: replies may be waiting for the socket. */

@@ -6,6 +6,7 @@
 
 #include "authz.h"
 #include "exports.h"
+#include "stats.h"
 
 #define BITMAP_PREFIX	"qemu:dirty-bitmap:"
 #define BITMAP_NAME_MAX 1023u
@@ -183,6 +184,9 @@ static int export_open(struct export *x, const struct export_spec *spec,
 	};
 	if (!x->img)
 		return -1;
+	x->stats = calloc(1, sizeof *x->stats);
+	if (!x->stats)
+		return err_nomem(e);
 	return set_range(x, spec, e) || add_bitmaps(x, spec, e) ||
 		       set_authz(x, spec->authz, e)
 		   ? -1
@@ -194,6 +198,7 @@ static int export_close(struct export *x, struct err *e)
 	for (unsigned i = 0; i < x->bitmap_n; i++)
 		free((char *)x->bitmap[i].context);
 	free(x->bitmap);
+	free(x->stats);
 	authz_free(x->authz);
 	return x->img ? img_close(x->img, e) : 0;
 }

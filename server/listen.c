@@ -16,7 +16,7 @@
 #include "core/cleanup.h"
 
 #include "listen.h"
-#include "log.h"
+#include "nbd.h"
 
 #define INHERITED_FD 3 /* the first one that a service manager passes */
 
@@ -27,6 +27,11 @@ static int new_socket(int family, struct err *e)
 	if (fd < 0)
 		err_sys(e, errno, "Failed to create socket");
 	return fd;
+}
+
+static int too_many(struct err *e)
+{
+	return err_usage(e, "more than %d sockets to listen on", LISTEN_MAX);
 }
 
 /* ---- Unix -------------------------------------------------------------- */
@@ -58,6 +63,8 @@ int listen_unix(
 		return -1;
 	}
 	strcpy(a.sun_path, path);
+	if (l->n == LISTEN_MAX)
+		return too_many(e);
 	if (remove_old(path, e))
 		return -1;
 	fd = new_socket(AF_UNIX, e);
@@ -66,8 +73,8 @@ int listen_unix(
 	l->fd[l->n++] = fd;
 	if (bind(fd, (struct sockaddr *)&a, sizeof a))
 		return err_sys(e, errno, "Failed to bind socket to %s", path);
-	l->unix_path = strdup(path);
-	if (!l->unix_path)
+	l->path[l->n - 1] = strdup(path);
+	if (!l->path[l->n - 1])
 		return err_nomem(e);
 	if (listen(fd, backlog))
 		return err_sys(e, errno, "Failed to listen on socket");
@@ -137,18 +144,62 @@ int listen_tcp(struct listeners *l, const char *host, const char *port,
 	    .ai_socktype = SOCK_STREAM,
 	};
 	struct addrinfo *list;
-	int rc = getaddrinfo(host, port, &hints, &list);
+	unsigned before = l->n;
+	int rc;
 
+	if (l->n == LISTEN_MAX)
+		return too_many(e);
+	rc = getaddrinfo(host, port, &hints, &list);
 	if (rc)
 		return err_usage(e, "address resolution failed for %s:%s: %s",
 		    host, port, gai_strerror(rc));
 	for (struct addrinfo *a = list; a && l->n < LISTEN_MAX; a = a->ai_next)
 		listen_address(l, a, backlog, e);
 	freeaddrinfo(list);
-	if (!l->n)
+	if (l->n == before)
 		return -1;
 	err_clear(e);
 	return 0;
+}
+
+/* ---- any --------------------------------------------------------------- */
+
+/* Cuts HOST:PORT or [HOST]:PORT; *port is NULL where none is given. */
+static int cut_port(char *host, char **port, struct err *e)
+{
+	char *end = *host == '[' ? strchr(host, ']') : strrchr(host, ':');
+
+	*port = NULL;
+	if (*host == '[') {
+		if (!end || (end[1] && end[1] != ':'))
+			return err_usage(e, "Invalid address '%s'", host);
+		*end++ = 0;
+	}
+	if (end && *end) {
+		*end = 0;
+		*port = end + 1;
+	}
+	return 0;
+}
+
+int listen_to(
+    struct listeners *l, const char *address, int backlog, struct err *e)
+{
+	CLEANUP_FREE char *host = NULL;
+	char *port;
+
+	if (!strncmp(address, "unix:", 5)) {
+		if (address[5] != '/')
+			return err_usage(e, "socket path must be absolute");
+		return listen_unix(l, address + 5, backlog, e);
+	}
+	host = strdup(address);
+	if (!host)
+		return err_nomem(e);
+	if (cut_port(host, &port, e))
+		return -1;
+	return listen_tcp(l, host + (*host == '['),
+	    port && *port ? port : NBD_PORT, backlog, e);
 }
 
 /* ---- inherited --------------------------------------------------------- */
@@ -165,20 +216,20 @@ int listen_inherited(struct listeners *l, struct err *e)
 	unsetenv("LISTEN_FDNAMES");
 	if (fds <= 0)
 		return 0;
-	if (fds > 1)
-		return err_usage(e,
-		    "%s does not support socket activation "
-		    "with LISTEN_FDS > 1",
-		    log_program());
-	if (fstat(INHERITED_FD, &st) || !S_ISSOCK(st.st_mode))
-		return err_usage(e,
-		    "file descriptor %d of LISTEN_FDS is not a "
-		    "socket",
-		    INHERITED_FD);
-	fcntl(INHERITED_FD, F_SETFD, FD_CLOEXEC);
-	fcntl(INHERITED_FD, F_SETFL, O_NONBLOCK);
-	l->fd[l->n++] = INHERITED_FD;
-	return 1;
+	if (fds > LISTEN_MAX)
+		return too_many(e);
+	for (; l->n < (unsigned)fds; l->n++) {
+		int fd = INHERITED_FD + (int)l->n;
+
+		if (fstat(fd, &st) || !S_ISSOCK(st.st_mode))
+			return err_usage(e,
+			    "file descriptor %d of LISTEN_FDS is not a socket",
+			    fd);
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+		fcntl(fd, F_SETFL, O_NONBLOCK);
+		l->fd[l->n] = fd;
+	}
+	return (int)fds;
 }
 
 /* ---- all --------------------------------------------------------------- */
@@ -200,11 +251,12 @@ int listen_accept(int fd, struct err *e)
 
 void listen_close(struct listeners *l)
 {
-	for (unsigned i = 0; i < l->n; i++)
+	for (unsigned i = 0; i < l->n; i++) {
 		close(l->fd[i]);
-	if (l->unix_path)
-		unlink(l->unix_path);
-	free(l->unix_path);
+		if (l->path[i])
+			unlink(l->path[i]);
+		free(l->path[i]);
+	}
 	free(l->host);
 	free(l->port);
 	*l = (struct listeners){.n = 0};
@@ -229,17 +281,26 @@ static char *uri_encode(const char *text)
 	return out;
 }
 
+const char *listen_path(const struct listeners *l)
+{
+	for (unsigned i = 0; i < l->n; i++)
+		if (l->path[i])
+			return l->path[i];
+	return NULL;
+}
+
 char *listen_uri(const struct listeners *l, const char *export_name, bool tls)
 {
 	const char *scheme = tls ? "nbds" : "nbd";
+	const char *unix_path = listen_path(l);
 	CLEANUP_FREE char *name = uri_encode(export_name);
-	CLEANUP_FREE char *path = uri_encode(l->unix_path ? l->unix_path : "");
+	CLEANUP_FREE char *path = uri_encode(unix_path ? unix_path : "");
 	char *uri;
 	int n = -1;
 
 	if (!name || !path)
 		return NULL;
-	if (l->unix_path)
+	if (unix_path)
 		n = asprintf(
 		    &uri, "%s+unix:///%s?socket=%s", scheme, name, path);
 	else if (l->port)

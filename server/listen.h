@@ -10,9 +10,12 @@
 struct listeners {
 	int fd[LISTEN_MAX];
 	unsigned n;
-	char *unix_path;   /* to be removed at the end; NULL none        */
+	char *path[LISTEN_MAX]; /* of a Unix socket, removed at the end */
 	char *host, *port; /* as clients reach the first TCP socket, or NULL */
 };
+
+/* The path of the first Unix socket, or NULL. */
+const char *listen_path(const struct listeners *l);
 
 /* Each returns -1 when it cannot listen; call listen_close() in any case. */
 int listen_unix(
@@ -20,7 +23,10 @@ int listen_unix(
 /* Every address that the name stands for. */
 int listen_tcp(struct listeners *l, const char *host, const char *port,
     int backlog, struct err *e);
-/* The socket that the service manager passed (LISTEN_FDS): 1, or 0 none. */
+/* `unix:PATH`, `HOST`, `HOST:PORT`, `[IPV6]:PORT` or `[IPV6]`. */
+int listen_to(
+    struct listeners *l, const char *address, int backlog, struct err *e);
+/* The sockets that the service manager passed (LISTEN_FDS): how many. */
 int listen_inherited(struct listeners *l, struct err *e);
 /* A client, or -1 with *e set; e->errnum is EAGAIN when it went away. */
 int listen_accept(int fd, struct err *e);

@@ -31,7 +31,9 @@
 #include "list.h"
 #include "listen.h"
 #include "log.h"
+#include "metrics.h"
 #include "nbd.h"
+#include "notify.h"
 #include "sched.h"
 #include "tls.h"
 
@@ -48,7 +50,8 @@ struct server {
 	struct conn_shared shared;
 	struct clients *clients;
 	struct listeners listeners;
-	char *run_dir; /* made for --run's socket; NULL none */
+	struct metrics *metrics; /* NULL: nobody is to ask */
+	char *run_dir;		 /* made for --run's socket; NULL none */
 	char *pid_path;
 	pid_t run_pid; /* 0: no command runs */
 	int exit_code;
@@ -67,6 +70,7 @@ static int open_signals(struct server *s, struct err *e)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* the write fails, and is told so */
@@ -128,13 +132,18 @@ static int open_listeners(struct server *s, struct err *e)
 
 	if (rc < 0)
 		return -1;
-	if (rc && (a->socket || a->host || a->port))
-		return err_usage(e, "-k, -p and -b cannot be used with socket "
-				    "activation");
+	if (rc && (a->socket || a->host || a->port || a->listen_n))
+		return err_usage(e, "-k, -p, -b and --listen cannot be used "
+				    "with socket activation");
 	if (rc)
 		return 0;
 	if (!a->persistent && a->shared && a->shared < SOMAXCONN)
 		backlog = (int)a->shared;
+	for (unsigned i = 0; i < a->listen_n; i++)
+		if (listen_to(&s->listeners, a->listen[i], backlog, e))
+			return -1;
+	if (a->listen_n && !a->socket && !a->host && !a->port)
+		return 0;
 	if (a->socket)
 		return listen_unix(&s->listeners, a->socket, backlog, e);
 	if (a->run && !a->host && !a->port)
@@ -150,7 +159,7 @@ static int start_command(struct server *s, struct err *e)
 	    listen_uri(&s->listeners, name, s->creds && !s->args.tls_optional);
 	struct run_env env = {
 	    .uri = uri,
-	    .unixsocket = s->listeners.unix_path,
+	    .unixsocket = listen_path(&s->listeners),
 	    .port = s->listeners.port,
 	    .exportname = name,
 	};
@@ -184,9 +193,17 @@ static int start(struct server *s, struct err *e)
 	s->clients = clients_new(&s->shared, e);
 	if (!s->clients)
 		return -1;
+	if (a->metrics) {
+		s->metrics = metrics_start(a->metrics, &s->exports, e);
+		if (!s->metrics)
+			return -1;
+	}
 	if (a->pid_file && daemon_write_pid(a->pid_file, &s->pid_path, e))
 		return -1;
-	return daemon_ready(!a->verbose, e) || start_command(s, e) ? -1 : 0;
+	if (daemon_ready(!a->verbose, e) || start_command(s, e))
+		return -1;
+	notify_ready();
+	return 0;
 }
 
 /* ---- service ----------------------------------------------------------- */
@@ -211,6 +228,8 @@ static void on_signal(struct server *s)
 		return;
 	if (si.ssi_signo == SIGCHLD)
 		reap_command(s);
+	else if (si.ssi_signo == SIGUSR1)
+		metrics_log(&s->exports);
 	else
 		s->over = true;
 }
@@ -273,6 +292,7 @@ static int stop(struct server *s, struct err *e)
 {
 	int rc;
 
+	notify_stopping();
 	listen_close(&s->listeners);
 	if (s->run_dir)
 		rmdir(s->run_dir);
@@ -283,6 +303,7 @@ static int stop(struct server *s, struct err *e)
 		clients_stop(s->clients);
 	clients_free(take(s->clients));
 	sched_free(take(s->sched));
+	metrics_stop(take(s->metrics));
 	rc = exports_close(&s->exports, e);
 	tls_creds_free(s->creds);
 	authz_free(s->authz);

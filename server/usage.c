@@ -22,6 +22,9 @@ static const char help_text[] =
     "  -p, --port=PORT           TCP port (default 10809)\n"
     "  -b, --bind=HOST           address to listen on (default 0.0.0.0)\n"
     "  -k, --socket=PATH         listen on a Unix socket instead\n"
+    "      --listen=ADDRESS      listen there too, may be repeated: "
+    "HOST:PORT,\n"
+    "                            [IPV6]:PORT, unix:PATH\n"
     "  -e, --shared=N            clients at a time (default 1, 0: no limit)\n"
     "  -t, --persistent          do not exit when the last client leaves\n"
     "  -x, --export-name=NAME    name of the export (default empty)\n"
@@ -72,6 +75,8 @@ static const char help_text[] =
     "      --pid-file=PATH       write the process ID there when ready\n"
     "      --run=COMMAND         run it while serving, with $uri set, then "
     "exit\n"
+    "      --metrics=ADDRESS     answer Prometheus there: HOST:PORT, "
+    "unix:PATH\n"
     "  -v, --verbose             report what clients do wrong\n";
 
 void usage_print_help(void)
