@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* NBD exports as option lists: see nbd_name.h. */
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "../core/object.h"
 #include "../core/options.h"
 #include "nbd_name.h"
 
@@ -103,17 +107,107 @@ static int read_limits(struct nbd_address *a, struct options *o, struct err *e)
 	return 0;
 }
 
+/* ---- TLS ----------------------------------------------------------------- */
+
+static int join(char **out, const char *dir, const char *file, struct err *e)
+{
+	free(*out);
+	if (asprintf(out, "%s/%s", dir, file) >= 0)
+		return 0;
+	*out = NULL;
+	return err_nomem(e);
+}
+
+static int check_file(const char *path, struct err *e)
+{
+	return access(path, R_OK)
+		   ? err_sys(e, errno, "Unable to access credentials %s", path)
+		   : 0;
+}
+
+static int use_x509(
+    struct nbd_address *a, const char *dir, struct options *o, struct err *e)
+{
+	CLEANUP_FREE char *ca = NULL;
+	bool verify = true;
+
+	a->tls = NBD_TLS_X509;
+	if (options_bool(o, "verify-peer", &verify, e) < 0 ||
+	    join(&ca, dir, "ca-cert.pem", e) || check_file(ca, e))
+		return -1;
+	a->tls_trust = !verify;
+	if (options_has(o, "passwordid"))
+		return err_unsupported(e,
+		    "The client's key is encrypted ('passwordid'), and libnbd "
+		    "cannot read such a key");
+	return copy_text(&a->tls_dir, dir, e);
+}
+
+static int use_psk(
+    struct nbd_address *a, const char *dir, struct options *o, struct err *e)
+{
+	const char *user = options_get(o, "username");
+
+	a->tls = NBD_TLS_PSK;
+	return join(&a->tls_psk, dir, "keys.psk", e) ||
+		       check_file(a->tls_psk, e) ||
+		       copy_text(&a->tls_user, user ? user : "qemu", e)
+		   ? -1
+		   : 0;
+}
+
+/* The object that `tls-creds` names. */
+static int use_creds(struct nbd_address *a, const char *id, struct err *e)
+{
+	const struct object *x = object_find(id);
+	const char *dir, *end;
+
+	if (!x)
+		return err_usage(e, "No TLS credentials with id '%s'", id);
+	if (strncmp(x->type, "tls-creds-", 10))
+		return err_usage(
+		    e, "Object with id '%s' is not TLS credentials", id);
+	end = options_get(x->properties, "endpoint");
+	if (end && strcmp(end, "client"))
+		return err_usage(
+		    e, "Expecting TLS credentials with a client endpoint");
+	dir = options_get(x->properties, "dir");
+	if (!dir)
+		return err_usage(e, "No directory ('dir') in object '%s'", id);
+	if (options_has(x->properties, "priority"))
+		return err_unsupported(
+		    e, "libnbd takes no 'priority' of object '%s'", id);
+	if (!strcmp(x->type, "tls-creds-x509"))
+		return use_x509(a, dir, x->properties, e);
+	if (!strcmp(x->type, "tls-creds-psk"))
+		return use_psk(a, dir, x->properties, e);
+	return err_unsupported(
+	    e, "TLS credentials of type '%s' cannot be used", x->type);
+}
+
+/* The name in the server's certificate is that of the host. */
+static int read_tls(struct nbd_address *a, struct options *o, struct err *e)
+{
+	const char *creds = options_get(o, "tls-creds");
+	const char *name = options_get(o, "tls-hostname");
+
+	if (name && !creds)
+		return err_usage(e, "tls-hostname has no effect without "
+				    "tls-creds");
+	if (name && (!a->host || strcmp(name, a->host)))
+		return err_unsupported(
+		    e, "libnbd takes no other 'tls-hostname' than the host's");
+	return creds ? use_creds(a, creds, e) : 0;
+}
+
 int nbd_parse_options(struct nbd_address *a, struct options *o, struct err *e)
 {
 	const char *export = options_get(o, "export");
-	const char *creds = options_get(o, "tls-creds");
 
 	*a = (struct nbd_address)NBD_ADDRESS_INIT;
 	if (read_address(a, o, e) ||
 	    copy_text(&a->export, export ? export : "", e) ||
 	    nbd_check_export(a, e) || read_limits(a, o, e))
 		return -1;
-	if (creds)
-		return err_usage(e, "No TLS credentials with id '%s'", creds);
-	return 0;
+	return read_tls(a, o, e);
 }
