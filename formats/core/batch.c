@@ -101,39 +101,43 @@ static void do_run(const struct run *r)
 	note_done(r, &e);
 }
 
-/* Reads that are not in the page cache, many at a time where that can be. */
-static struct many_read *read_many(const struct batch *b)
+/* What has to wait for storage, many at a time where that can be. */
+static struct many_io *run_many(const struct batch *b, struct err *e)
 {
-	struct many_read *reads = calloc(b->n, sizeof *reads);
+	struct many_io *io = calloc(b->n, sizeof *io);
 
-	if (!reads)
+	if (!io)
 		return NULL;
 	for (size_t i = 0; i < b->n; i++)
-		reads[i] = (struct many_read){.file = b->op[i].file,
+		io[i] = (struct many_io){.file = b->op[i].file,
 		    .buf = b->op[i].buf,
 		    .len = b->op[i].len,
-		    .off = b->op[i].off};
-	many_run(reads, b->n);
-	return reads;
+		    .off = b->op[i].off,
+		    .write = b->op[i].write};
+	many_run(io, b->n, e);
+	return io;
 }
 
 static const struct err none = {.kind = ERR_NONE};
 
 void batch_wait(struct batch *b)
 {
-	struct many_read *reads = b->n > 1 ? read_many(b) : NULL;
+	struct err e;
+	struct many_io *io;
 	struct run r;
 
+	e.kind = ERR_NONE;
+	io = b->n > 1 ? run_many(b, &e) : NULL;
 	for (size_t i = 0; i < b->n; i += (size_t)r.n) {
 		find_run(b, i, b->n, &r);
-		if (reads && reads[i].done) {
+		if (io && (io[i].done || io[i].failed)) {
 			r.n = 1;
-			note_done(&r, &none);
+			note_done(&r, io[i].done ? &none : &e);
 		} else {
 			do_run(&r);
 		}
 	}
-	free(reads);
+	free(io);
 	b->n = 0;
 }
 
@@ -145,9 +149,10 @@ void batch_try(struct batch *b)
 	b->n = 0;
 	for (size_t i = 0; i < n; i += (size_t)r.n) {
 		find_run(b, i, n, &r);
-		if (r.op->write)
+		if (r.op->write && !many_writes(r.op->file))
 			do_run(&r);
-		else if (many_cached(r.op->file, r.iov, r.n, r.op->off))
+		else if (!r.op->write &&
+			 many_cached(r.op->file, r.iov, r.n, r.op->off))
 			note_done(&r, &none);
 		else /* kept, in order */
 			for (int k = 0; k < r.n; k++)

@@ -54,6 +54,7 @@
 #define HOST_ZERO_FAST	0x2u /* fail with ENOTSUP rather than write zeroes   */
 
 struct hostfile;
+struct many_io;
 struct nbd_address;
 
 /* What is at an offset. */
@@ -102,6 +103,10 @@ struct host_ops {
 	    struct hostfile *src, uint64_t src_off, uint64_t len, struct err *);
 	int (*lock)(
 	    struct hostfile *, unsigned perm, unsigned shared, struct err *);
+	/* Those of the n transfers that are of this file, at the same time;
+	 * sets `done`, and `failed` with *e.  The rest is done one by one. */
+	void (*many)(
+	    struct hostfile *, struct many_io *, size_t n, struct err *e);
 	/* Hint: these bytes will be read soon. */
 	void (*willneed)(struct hostfile *, uint64_t off, uint64_t len);
 	/* Bytes of storage in use, or -1 when that cannot be told. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Many reads at a time: see many.h. */
+/* Many transfers at a time: see many.h. */
 #include "many.h"
 
 #include <pthread.h>
@@ -103,7 +103,7 @@ static void ring_drop(struct io_uring *ring)
 	ring_free(ring);
 }
 
-static bool put_read(struct io_uring *ring, struct many_read *r)
+static bool put_read(struct io_uring *ring, struct many_io *r)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
 
@@ -121,7 +121,7 @@ static bool reap(struct io_uring *ring, size_t n)
 	while (n) {
 		struct io_uring_cqe *cqe;
 		int rc = io_uring_wait_cqe(ring, &cqe);
-		struct many_read *r;
+		struct many_io *r;
 
 		if (rc == -EINTR)
 			continue;
@@ -135,13 +135,13 @@ static bool reap(struct io_uring *ring, size_t n)
 	return true;
 }
 
-static bool run_some(struct io_uring *ring, struct many_read *r, size_t n)
+static bool run_some(struct io_uring *ring, struct many_io *r, size_t n)
 {
 	size_t put = 0;
 	int sent;
 
 	for (size_t i = 0; i < n; i++)
-		if (r[i].len <= INT32_MAX &&
+		if (!r[i].write && r[i].len <= INT32_MAX &&
 		    is_plain(r[i].file, r[i].len, r[i].off))
 			put += put_read(ring, &r[i]);
 	if (!put)
@@ -154,20 +154,36 @@ static bool run_some(struct io_uring *ring, struct many_read *r, size_t n)
 	return reap(ring, (size_t)sent) && (size_t)sent == put;
 }
 
-void many_run(struct many_read *r, size_t n)
+static void run_ring(struct many_io *io, size_t n)
 {
 	struct io_uring *ring = ring_of_thread();
 
 	for (size_t i = 0; ring && i < n; i += RING_N) {
-		if (run_some(ring, r + i, min_u64(n - i, RING_N)))
+		if (run_some(ring, io + i, min_u64(n - i, RING_N)))
 			continue;
 		ring_drop(ring);
 		return;
 	}
 }
 #else
-void many_run(struct many_read *r, size_t n)
+static void run_ring(struct many_io *io, size_t n)
 {
-	(void)r, (void)n;
+	(void)io, (void)n;
 }
 #endif
+
+void many_run(struct many_io *io, size_t n, struct err *e)
+{
+	bool plain = false;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct hostfile *f = io[i].file;
+
+		plain |= f->fd >= 0;
+		if (f->ops->many && !io[i].done && !io[i].failed &&
+		    (!i || io[i - 1].file != f))
+			f->ops->many(io[i].file, io + i, n - i, e);
+	}
+	if (plain)
+		run_ring(io, n);
+}

@@ -34,12 +34,6 @@ static bool next_piece(struct nbd_job *job, struct nbd_cmd *cmd)
 	return cmd->len;
 }
 
-/* A server that cannot flush makes each write durable, if it can that. */
-static uint32_t durable_flag(const struct nbd_store *s)
-{
-	return !s->facts.flush && s->facts.fua ? LIBNBD_CMD_FLAG_FUA : 0;
-}
-
 static int transfer(struct hostfile *f, enum nbd_op op, const char *verb,
     const struct iovec *iov, int n, uint64_t off, struct err *e)
 {
@@ -52,7 +46,7 @@ static int transfer(struct hostfile *f, enum nbd_op op, const char *verb,
 	uint64_t len = 0;
 
 	if (op == NBD_OP_WRITE)
-		job.cmd.flags |= durable_flag(s);
+		job.cmd.flags |= nbd_durable_flag(s);
 	if (nbd_run(s, &job, e)) {
 		err_prefix(e, "%s: ", f->name);
 		return -1;
@@ -157,7 +151,7 @@ static int change_blocks(struct hostfile *f, const struct nbd_cmd *cmd,
 	    .cmd = *cmd,
 	    .piece_len = RANGE_LEN};
 
-	job.cmd.flags |= durable_flag(s);
+	job.cmd.flags |= nbd_durable_flag(s);
 	if (nbd_run(s, &job, e)) {
 		err_prefix(e, "%s: ", f->name);
 		return -1;
@@ -289,6 +283,7 @@ static const struct host_ops nbd_ops = {
     .punch = remote_punch,
     .zero = remote_zero,
     .discard = remote_discard,
+    .many = nbd_many,
     .close = remote_close,
 };
 

@@ -19,7 +19,7 @@
 #include "nbd_lib.h"
 #include "nbd_name.h"
 
-#define NBD_WINDOW  16u /* commands of a job in flight */
+#define NBD_WINDOW  64u /* commands of a job in flight */
 #define NBD_WHY_MAX 160u
 
 /* ---- commands and jobs --------------------------------------------------- */
@@ -82,6 +82,7 @@ struct nbd_conn {
 	bool ended;	       /* a command that somebody is parked for     */
 	int wake;	       /* eventfd: ends the poll() */
 	uint64_t alive_ms;     /* when it last moved anything */
+	bool stalled;	       /* it was lost by silence */
 	char why[NBD_WHY_MAX]; /* it was lost; "": not known */
 };
 
@@ -129,6 +130,14 @@ bool nbd_conn_lost(struct nbd_conn *c) REQUIRES(&c->lock);
  * when there is no connection.
  */
 int nbd_run(struct nbd_store *s, struct nbd_job *job, struct err *e);
+
+/* A server that cannot flush makes each write durable, if it can do that. */
+static inline uint32_t nbd_durable_flag(const struct nbd_store *s)
+{
+	return !s->facts.flush && s->facts.fua ? LIBNBD_CMD_FLAG_FUA : 0;
+}
+/* host_ops.many */
+void nbd_many(struct hostfile *f, struct many_io *io, size_t n, struct err *e);
 
 /* ---- block status ---------------------------------------------------------
  */

@@ -133,6 +133,7 @@ static void give_up(struct nbd_conn *c) REQUIRES(&c->lock)
 {
 	shutdown(c->store->lib->aio_get_fd(c->h), SHUT_RDWR);
 	notify(c, POLLHUP);
+	c->stalled = true;
 	snprintf(c->why, sizeof c->why, "no answer for %llu seconds",
 	    (unsigned long long)c->store->address.stall_s);
 }
@@ -366,6 +367,7 @@ int nbd_conn_open(struct nbd_conn *c, uint64_t ms, struct err *e)
 		return err_nomem(e);
 	c->serial++;
 	c->why[0] = 0;
+	c->stalled = false;
 	if (!start(c->store, c->h))
 		connect_failed(c->store, false, e);
 	else if (!shake_hands(c, ms, e) && !accept_facts(c, e))

@@ -179,7 +179,7 @@ static int connect_extra(struct nbd_conn *c) REQUIRES(&c->lock)
 	return -1;
 }
 
-enum outcome { RAN, LOST, NO_CONNECTION, NO_EXTRA };
+enum outcome { RAN, LOST, STALLED, NO_CONNECTION, NO_EXTRA };
 
 static enum outcome try_once(
     struct nbd_conn *c, struct nbd_job *job, struct err *e)
@@ -192,8 +192,8 @@ static enum outcome try_once(
 	else if (!c->h && connect_extra(c))
 		out = NO_EXTRA;
 	else if (!run_on(c, job))
-		out = LOST;
-	if (out == LOST)
+		out = c->stalled ? STALLED : LOST;
+	if (out == LOST || out == STALLED)
 		memcpy(job->why, c->why, sizeof job->why);
 	nbd_conn_pass(c);
 	mutex_unlock(&c->lock);
@@ -240,7 +240,7 @@ static bool may_retry(
 
 static int give_up(const struct nbd_job *job, enum outcome out, struct err *e)
 {
-	if (out == LOST)
+	if (out == LOST || out == STALLED)
 		return err_set(e, ERR_SYSTEM, EIO,
 		    "the connection was lost: %s",
 		    job->why[0] ? job->why : "the server closed it");
