@@ -194,12 +194,16 @@ static void move_on(struct copy_plan *p, struct copy_run *run, uint64_t n)
 	p->x.len -= n;
 }
 
-/* Data up to `limit` bytes of the run, with holes that are too short to be
- * worth a read of their own; sharing reads nothing. */
+/*
+ * Data up to `limit` bytes of the run, with holes that are too short to be
+ * worth a read of their own; sharing reads nothing, and cannot be done with
+ * what is packed.
+ */
 static int extend_data(
     struct copy_plan *p, struct copy_run *run, uint64_t limit, struct err *e)
 {
 	uint64_t absorb = p->job->backing || p->share ? 0 : ABSORB_LEN;
+	bool packed = p->x.packed;
 
 	while (run->len < limit) {
 		uint64_t n;
@@ -207,7 +211,8 @@ static int extend_data(
 		if (look(p, e))
 			return -1;
 		n = min_u64(p->x.len, limit - run->len);
-		if (kind_of(p) != COPY_DATA && p->x.len >= absorb)
+		if ((kind_of(p) != COPY_DATA && p->x.len >= absorb) ||
+		    (p->share && p->x.packed != packed))
 			n = min_u64(n, to_unit_end(p));
 		if (!n)
 			return 0;
