@@ -61,6 +61,8 @@ ENTRY(struct image *, img_open_host,
     (struct hostfile * f, const struct img_open *how, struct err *e),
     (f, how, e))
 ENTRY(int, img_close, (struct image * img, struct err *e), (img, e))
+ENTRY(int, img_amend, (struct image * img, struct options *o, struct err *e),
+    (img, o, e))
 ENTRY(int, img_pwrite,
     (struct image * img, const void *buf, size_t len, uint64_t off,
 	unsigned flags, struct err *e),
