@@ -7,12 +7,15 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "jout.h"
 #include "msg.h"
 #include "out.h"
 #include "progress.h"
 #include "source.h"
+
+#define FINDINGS_LEN 65536u
 
 enum status {
 	STATUS_CLEAN = 0,
@@ -30,7 +33,15 @@ struct check_args {
 static void print_finding(void *arg, const char *line)
 {
 	(void)arg;
-	fprintf(stderr, "%s\n", line);
+	fputs(line, stderr);
+	putc('\n', stderr);
+}
+
+/* There may be millions: nobody watches them one by one. */
+static void buffer_findings(void)
+{
+	if (!isatty(STDERR_FILENO))
+		setvbuf(stderr, NULL, _IOFBF, FINDINGS_LEN);
 }
 
 static double percent(uint64_t part, uint64_t whole)
@@ -207,6 +218,7 @@ static int check_run(void *args)
 	s.how.flags |= IMG_O_CHECK;
 	if (a->repair)
 		s.how.flags |= IMG_O_RDWR;
+	buffer_findings();
 	if (!source_cache(a->c.src_cache, "source cache", &s.how.cache))
 		return STATUS_INCOMPLETE;
 	return (int)check(a, &s, json);
