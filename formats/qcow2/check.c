@@ -110,6 +110,7 @@ int check_entries(struct check *c, uint64_t host, uint64_t n, uint64_t times,
 
 	if (!buf)
 		return err_nomem(e);
+	c->entries_host = host;
 	for (uint64_t ix = 0; ix < n; ix += PIECE_N) {
 		uint64_t now = min_u64(n - ix, PIECE_N), at = host + ix * 8;
 
@@ -224,6 +225,24 @@ static int add_snapshot(struct check *c, const struct qcow2_snapshot *s,
 	return spans_add(clusters, s->l1_host, end, e);
 }
 
+/* What can be put right by writing the entry anew. */
+static void look_at_entry(
+    struct check *c, const struct qcow2_snapshot *s, size_t i)
+{
+	bool short_extra = c->q->h.version >= 3 && s->extra_len < 16;
+
+	if (short_extra)
+		check_corrupt(
+		    c, 1, "ERROR snapshot table entry %zu is incomplete", i);
+	if (s->extra_len > QCOW2_SNAPSHOT_EXTRA_MAX)
+		check_corrupt(c, 1,
+		    "ERROR snapshot table entry %zu has too much extra data: "
+		    "%" PRIu32 " bytes, must be at most %u",
+		    i, s->extra_len, QCOW2_SNAPSHOT_EXTRA_MAX);
+	if (short_extra || s->extra_len > QCOW2_SNAPSHOT_EXTRA_MAX)
+		c->snapshots_bad = true;
+}
+
 static int each_snapshot(
     struct check *c, const struct qcow2_snapshot_table *t, struct err *e)
 {
@@ -233,9 +252,7 @@ static int each_snapshot(
 	for (size_t i = 0; i < t->n && !rc; i++) {
 		const struct qcow2_snapshot *s = &t->item[i];
 
-		if (c->q->h.version >= 3 && s->extra_len < 16)
-			check_corrupt(c, 1,
-			    "ERROR snapshot table entry %zu is incomplete", i);
+		look_at_entry(c, s, i);
 		rc = add_snapshot(c, s, &entries, &clusters, e);
 	}
 	if (!rc)
@@ -247,17 +264,33 @@ static int each_snapshot(
 	return rc;
 }
 
+static void look_at_table(struct check *c, const struct qcow2_snapshot_table *t)
+{
+	uint64_t end = c->q->h.snapshot_host + t->len;
+
+	if (t->n < c->q->h.snapshot_n)
+		check_corrupt(c, c->q->h.snapshot_n - t->n,
+		    "ERROR the snapshot table is too large: no room for %zu "
+		    "entries",
+		    c->q->h.snapshot_n - t->n);
+	if (t->n < c->q->h.snapshot_n || end > c->file_len)
+		c->snapshots_bad = true;
+}
+
 /* Without the snapshots nothing can be said about the counts: stop then. */
 static int snapshots(struct check *c, struct err *e)
 {
 	struct qcow2_snapshot_table t;
-	int rc;
+	int rc = c->salvage ? qcow2_snapshots_salvage(c->img, &t, e)
+			    : qcow2_snapshots_read(c->img, &t, e);
 
-	if (qcow2_snapshots_read(c->img, &t, e)) {
+	if (rc) {
 		err_prefix(e, "failed to read the snapshot table: ");
 		return -1;
 	}
-	rc = check_count(c, c->q->h.snapshot_host, t.len, 1, e);
+	look_at_table(c, &t);
+	if (!c->new_snapshots)
+		rc = check_count(c, c->q->h.snapshot_host, t.len, 1, e);
 	if (!rc)
 		rc = each_snapshot(c, &t, e);
 	qcow2_snapshots_clear(&t);

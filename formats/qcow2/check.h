@@ -41,18 +41,22 @@ struct check {
 	/* For a repair: references by structures other than the L2 tables, the
 	   data and the counts.  What they hold must not be written over. */
 	struct refmap structures;
-	uint8_t *reftable;   /* as in the file */
-	uint64_t reftable_n; /* its entries */
-	uint64_t end_cl;     /* behind the last cluster in use */
+	uint8_t *reftable;     /* as in the file */
+	uint64_t reftable_n;   /* its entries */
+	uint64_t entries_host; /* of the table that check_entries() reads */
+	uint64_t end_cl;       /* behind the last cluster in use */
 
-	uint64_t copied_n; /* corruptions that are wrong COPIED flags */
-	bool rebuild;	   /* the counts cannot be put right in their place */
-	bool outside;	   /* a block of counts lies behind the file */
-	bool uncounted;	   /* something in use has a count of 0 */
-	bool unknown;	   /* what the bitmaps use cannot be told */
-	bool repair;	   /* keep what a repair needs to know */
-	bool fix_copied;   /* wrong COPIED flags are put right */
-	uint64_t flags_n;  /* that were put right */
+	uint64_t copied_n;  /* corruptions that are wrong COPIED flags */
+	bool rebuild;	    /* the counts cannot be put right in their place */
+	bool outside;	    /* a block of counts lies behind the file */
+	bool uncounted;	    /* something in use has a count of 0 */
+	bool unknown;	    /* what the bitmaps use cannot be told */
+	bool snapshots_bad; /* their table can be written anew */
+	bool salvage;	    /* read what can be read of that table */
+	bool new_snapshots; /* it will be replaced: it has no space */
+	bool repair;	    /* keep what a repair needs to know */
+	bool fix_copied;    /* wrong COPIED flags are put right */
+	uint64_t flags_n;   /* that were put right */
 };
 
 /* Ready for check_run(); free with check_end(), also on failure. */
@@ -124,6 +128,9 @@ bool check_l1_alone(struct check *c, uint64_t ix);
 int check_copied(struct check *c, struct err *e);
 
 /* check_bitmaps.c */
+/* After check_mapping(): table entries that are not valid say from now on that
+ * everything is dirty, which is never wrong. */
+int check_mend_bitmaps(struct check *c, struct err *e);
 int check_bitmaps(struct check *c, struct err *e);
 
 /* check_counts.c */

@@ -219,15 +219,17 @@ static int check_reftable(
 static int check_tables(
     const struct qcow2_header *h, bool check, uint64_t file_len, struct err *e)
 {
+	uint64_t snapshots_len = h->snapshot_n * QCOW2_SNAPSHOT_LEN;
+
 	if (check_l1(h, file_len, e) || check_reftable(h, check, file_len, e))
 		return -1;
 	if (h->snapshot_n > QCOW2_SNAPSHOTS_MAX)
 		return qcow2_bad_max(
 		    e, "nb_snapshots", h->snapshot_n, QCOW2_SNAPSHOTS_MAX);
-	return h->snapshot_n
-		   ? check_table(h, "snapshots_offset", h->snapshot_host,
-			 h->snapshot_n * QCOW2_SNAPSHOT_LEN, file_len, e)
-		   : 0;
+	if (!h->snapshot_n)
+		return 0;
+	return check_table(h, "snapshots_offset", h->snapshot_host,
+	    snapshots_len, check ? IMG_SIZE_MAX / 2 : file_len, e);
 }
 
 static int check_bitmaps(

@@ -144,7 +144,8 @@ static inline struct qcow2 *qcow2_of(const struct image *img)
 /*
  * Read and check the header and its extensions.  Unknown incompatible
  * features are refused by name.  Free with qcow2_header_clear().  With `check`
- * the refcount table may be missing, or past the end of the file.
+ * the refcount table may be missing, and it and the snapshot table past the end
+ * of the file.
  */
 int qcow2_header_read(
     struct hostfile *f, bool check, struct qcow2_header *h, struct err *e);
@@ -190,6 +191,10 @@ int qcow2_bad_entry(const struct image *img, const char *table,
     uint64_t table_host, uint64_t ix, const char *why, struct err *e);
 /* Is [host, host + len) cluster-aligned space inside the file? */
 bool qcow2_cluster_ok(const struct qcow2 *q, uint64_t host, uint64_t len);
+
+/* metaset.c */
+/* Fill the set of clusters that hold metadata. */
+int qcow2_own_metadata(struct image *img, struct err *e);
 
 /* runtime.c */
 int qcow2_runtime_read(struct qcow2 *q, struct options *o, struct err *e);
@@ -319,15 +324,21 @@ struct qcow2_snapshot {
 	uint32_t l1_n;
 	uint32_t extra_len;
 	uint64_t at;  /* where the entry is in the table, bytes */
-	uint32_t len; /* of the entry without padding */
+	uint32_t len; /* of the entry without padding, or too much extra data */
 	struct img_snapshot vm;
 };
 struct qcow2_snapshot_table {
 	struct qcow2_snapshot *item;
 	size_t n;
-	uint64_t len; /* bytes in the file */
+	uint64_t len;	   /* bytes in the file */
+	uint64_t kept_len; /* of these, without extra data that is too long */
 };
 int qcow2_snapshots_read(
+    struct image *img, struct qcow2_snapshot_table *t, struct err *e);
+/* The same from a table that is damaged: extra data that is too long is passed
+ * by, what is past the end of the file is zeroes, and what is too much for a
+ * table is left out. */
+int qcow2_snapshots_salvage(
     struct image *img, struct qcow2_snapshot_table *t, struct err *e);
 void qcow2_snapshots_clear(struct qcow2_snapshot_table *t);
 /* May the L1 table of a snapshot be read, for a disk of `size` bytes? */

@@ -17,8 +17,12 @@
 
 struct rebuild {
 	struct check *c;
-	uint64_t cl, end; /* the table, then the blocks, and behind them */
-	uint64_t table_cl;
+	/* The snapshots, if they are new, the table, the blocks; behind them */
+	uint64_t cl, end;
+	uint64_t snap_cl, table_cl;
+	uint8_t *snap; /* NULL: it stays */
+	uint64_t snap_len;
+	uint32_t snap_n;
 	uint64_t *block; /* indexes of the blocks, ascending */
 	uint64_t n, max;
 	struct refmap old; /* clusters of the counts in force */
@@ -28,7 +32,7 @@ struct rebuild {
  * can be needed, and some to pass by. */
 static uint64_t window(uint64_t file_cl)
 {
-	return 1024 + file_cl / 32;
+	return 1024 + QCOW2_SNAPSHOTS_LEN_MAX / 512 + file_cl / 32;
 }
 
 void repair_widen(struct check *c)
@@ -93,7 +97,7 @@ static void set_end(struct rebuild *b)
 
 		b->end = end;
 		b->table_cl = div_up(8 * (last + 1), b->c->q->cluster_len);
-		end = b->cl + b->table_cl + b->n + more;
+		end = b->cl + b->snap_cl + b->table_cl + b->n + more;
 	} while (end > b->end);
 }
 
@@ -170,7 +174,7 @@ static int fill_block(
 static int write_blocks(struct rebuild *b, uint8_t *table, struct err *e)
 {
 	uint32_t len = b->c->q->cluster_len;
-	uint64_t host = (b->cl + b->table_cl) * len;
+	uint64_t host = (b->cl + b->snap_cl + b->table_cl) * len;
 	CLEANUP_FREE uint8_t *block = malloc(len);
 
 	if (!block)
@@ -184,11 +188,25 @@ static int write_blocks(struct rebuild *b, uint8_t *table, struct err *e)
 	return 0;
 }
 
+static int write_snapshots(struct rebuild *b, struct err *e)
+{
+	struct hostfile *f = b->c->img->file;
+	uint64_t host = b->cl * b->c->q->cluster_len;
+	uint64_t end = host + b->snap_cl * b->c->q->cluster_len;
+
+	if (!b->snap_len)
+		return 0;
+	if (host_pwrite(f, b->snap, b->snap_len, host, e))
+		return -1;
+	host += b->snap_len;
+	return host < end ? host_zero(f, host, end - host, 0, e) : 0;
+}
+
 static int write_all(struct rebuild *b, struct err *e)
 {
 	struct check *c = b->c;
 	uint64_t len = b->table_cl * c->q->cluster_len;
-	uint64_t host = b->cl * c->q->cluster_len;
+	uint64_t host = (b->cl + b->snap_cl) * c->q->cluster_len;
 	uint8_t *table = calloc(1, len);
 
 	if (!table)
@@ -196,7 +214,7 @@ static int write_all(struct rebuild *b, struct err *e)
 	free(c->reftable);
 	c->reftable = table;
 	c->reftable_n = len / 8;
-	if (write_blocks(b, table, e) ||
+	if (write_snapshots(b, e) || write_blocks(b, table, e) ||
 	    host_pwrite(c->img->file, table, len, host, e))
 		return -1;
 	return host_sync(c->img->file, e);
@@ -206,8 +224,12 @@ static int switch_header(const struct rebuild *b, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(b->c->img);
 
-	q->h.reftable_host = b->cl * q->cluster_len;
+	q->h.reftable_host = (b->cl + b->snap_cl) * q->cluster_len;
 	q->h.reftable_cl = (uint32_t)b->table_cl;
+	if (b->snap) {
+		q->h.snapshot_host = b->snap_len ? b->cl * q->cluster_len : 0;
+		q->h.snapshot_n = b->snap_n;
+	}
 	if (qcow2_header_write(b->c->img, e))
 		return -1;
 	return host_sync(b->c->img->file, e);
@@ -219,9 +241,16 @@ int repair_rebuild(struct check *c, struct err *e)
 	int rc;
 
 	check_report(c, "Rebuilding refcount structure");
+	if (c->new_snapshots) {
+		b.snap = repair_snapshots(c, &b.snap_len, &b.snap_n, e);
+		if (!b.snap)
+			return -1;
+		b.snap_cl = div_up(b.snap_len, c->q->cluster_len);
+	}
 	rc = repair_add_counts(c, &b.old, e) || place(&b, e) ||
 	     write_all(&b, e) || switch_header(&b, e);
 	free(b.block);
+	free(b.snap);
 	refmap_destroy(&b.old);
 	return rc ? -1 : 0;
 }

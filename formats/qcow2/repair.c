@@ -31,6 +31,7 @@ static int begin_again(
 	if (check_begin(c, r->img, scratch, NULL, NULL, e))
 		return -1;
 	c->repair = true;
+	c->salvage = r->what == IMG_REPAIR_ALL;
 	return 0;
 }
 
@@ -154,7 +155,7 @@ static int repair_all(struct repair *r, const struct check *found,
 
 	if (real_corruptions(found) && mend_entries(r, e))
 		return -1;
-	if (!found->rebuild) {
+	if (!found->rebuild && !found->snapshots_bad) {
 		rc = begin_again(&c, r, &scratch, e);
 		if (!rc)
 			rc = counts_in_place(&c, r, flags_n, e);
@@ -163,6 +164,7 @@ static int repair_all(struct repair *r, const struct check *found,
 	if (rc)
 		return rc < 0 ? -1 : 0;
 	rc = begin_again(&c, r, &scratch, e);
+	c.new_snapshots = found->snapshots_bad;
 	if (!rc)
 		rc = counts_anew(&c, r, flags_n, e);
 	check_end(&c);
@@ -236,6 +238,7 @@ int qcow2_repair(struct image *img, enum img_repair what, struct img_check *out,
 	int rc = check_begin(&found, img, out, report, arg, e);
 
 	found.repair = true;
+	found.salvage = what == IMG_REPAIR_ALL;
 	if (!rc)
 		rc = check_run(&found, e);
 	check_end(&found); /* its numbers stay */

@@ -16,7 +16,12 @@
 
 #include "check.h"
 
-/* repair_l2.c: after check_run() */
+/* repair_snapshots.c */
+/* The snapshot table as it should be, of *len bytes, *n entries; free() it. */
+uint8_t *repair_snapshots(
+    struct check *c, uint64_t *len, uint32_t *n, struct err *e);
+
+/* repair_entries.c: after check_run() */
 /* Entries of tables that mean nothing, or less than they say. */
 int repair_entries(struct check *c, struct err *e);
 
@@ -33,7 +38,8 @@ void repair_widen(struct check *c);
 /* After it, and check_load_reftable() */
 /*
  * Count everything in a new structure, in new space, and make the header name
- * it; the old one's space is free then.
+ * it; the old one's space is free then.  With c->new_snapshots the same goes
+ * for the snapshot table.
  */
 int repair_rebuild(struct check *c, struct err *e);
 

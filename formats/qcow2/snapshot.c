@@ -47,10 +47,10 @@ static void get_extra(struct qcow2_snapshot *s, const uint8_t *p)
 }
 
 /* Extra data, ID and name, which follow the fixed part. */
-static int get_tail(struct qcow2_snapshot *s, const uint8_t *p, uint32_t id_len,
-    uint32_t name_len, struct err *e)
+static int get_tail(struct qcow2_snapshot *s, const uint8_t *p, uint64_t kept,
+    uint32_t id_len, uint32_t name_len, struct err *e)
 {
-	const char *id = (const char *)p + s->extra_len;
+	const char *id = (const char *)p + kept;
 
 	get_extra(s, p);
 	s->vm.id = strndup(id, id_len);
@@ -58,44 +58,75 @@ static int get_tail(struct qcow2_snapshot *s, const uint8_t *p, uint32_t id_len,
 	return s->vm.id && s->vm.name ? 0 : err_nomem(e);
 }
 
-/* One entry at *host; moves *host past it. */
-static int read_entry(struct hostfile *f, uint64_t table_host,
-    struct qcow2_snapshot *s, uint64_t *host, struct err *e)
-{
-	uint8_t fixed[QCOW2_SNAPSHOT_LEN];
-	CLEANUP_FREE uint8_t *tail = NULL;
-	uint32_t id_len, name_len, len;
+/* Where the parts of an entry are. */
+struct entry {
+	uint64_t host; /* of the fixed part */
+	uint64_t kept; /* bytes of extra data that count */
+	uint32_t id_len, name_len;
+	uint64_t tail_len; /* extra data, ID and name, as they are read */
+};
 
-	if (!range_ok(*host, sizeof fixed, host_size(f)))
-		return err_damaged(e, "must end within the file");
-	if (host_pread(f, fixed, sizeof fixed, *host, e))
-		return -1;
-	get_fixed(s, fixed);
+/* Nothing that is in the file may be passed by, and nothing is missing. */
+static int check_entry(const struct qcow2_snapshot_table *t,
+    const struct entry *n, const struct qcow2_snapshot *s, uint64_t file_len,
+    struct err *e)
+{
 	if (s->extra_len > QCOW2_SNAPSHOT_EXTRA_MAX)
 		return err_damaged(e,
 		    "%" PRIu32 " bytes of extra data: must be at most %u",
 		    s->extra_len, QCOW2_SNAPSHOT_EXTRA_MAX);
-	id_len = be16(fixed + AT_ID_LEN);
-	name_len = be16(fixed + AT_NAME_LEN);
-	len = s->extra_len + id_len + name_len;
-	s->len = (uint32_t)sizeof fixed + len;
-	*host += sizeof fixed;
-	if (*host + len - table_host > QCOW2_SNAPSHOTS_LEN_MAX)
+	if (t->kept_len + s->len > QCOW2_SNAPSHOTS_LEN_MAX)
 		return err_damaged(e, "the table must have at most %u bytes",
 		    QCOW2_SNAPSHOTS_LEN_MAX);
-	if (!range_ok(*host, len, host_size(f)))
+	if (!range_ok(n->host, s->len, file_len))
 		return err_damaged(e, "must end within the file");
-	tail = malloc(len + 1);
-	if (!tail)
-		return err_nomem(e);
-	if (len && host_pread(f, tail, len, *host, e))
-		return -1;
-	*host = round_up(*host + len, 8);
-	return get_tail(s, tail, id_len, name_len, e);
+	return 0;
 }
 
-int qcow2_snapshots_read(
-    struct image *img, struct qcow2_snapshot_table *t, struct err *e)
+static int read_tail(struct hostfile *f, const struct entry *n,
+    struct qcow2_snapshot *s, struct err *e)
+{
+	uint64_t extra_host = n->host + QCOW2_SNAPSHOT_LEN;
+	CLEANUP_FREE uint8_t *tail = calloc(1, n->tail_len + 1);
+	uint32_t names_len = n->id_len + n->name_len;
+
+	if (!tail)
+		return err_nomem(e);
+	if (n->kept && host_pread(f, tail, n->kept, extra_host, e))
+		return -1;
+	if (names_len && host_pread(f, tail + n->kept, names_len,
+			     extra_host + s->extra_len, e))
+		return -1;
+	return get_tail(s, tail, n->kept, n->id_len, n->name_len, e);
+}
+
+/* One entry at *host; moves *host past it. */
+static int read_entry(struct hostfile *f, bool salvage,
+    const struct qcow2_snapshot_table *t, struct qcow2_snapshot *s,
+    uint64_t *host, struct err *e)
+{
+	uint8_t fixed[QCOW2_SNAPSHOT_LEN];
+	struct entry n = {.host = *host};
+
+	if (!salvage && !range_ok(n.host, sizeof fixed, host_size(f)))
+		return err_damaged(e, "must end within the file");
+	if (host_pread(f, fixed, sizeof fixed, n.host, e))
+		return -1;
+	get_fixed(s, fixed);
+	n.id_len = be16(fixed + AT_ID_LEN);
+	n.name_len = be16(fixed + AT_NAME_LEN);
+	n.kept = min_u64(s->extra_len, QCOW2_SNAPSHOT_EXTRA_MAX);
+	n.tail_len = n.kept + n.id_len + n.name_len;
+	s->len = (uint32_t)(sizeof fixed + n.tail_len);
+	*host = round_up(
+	    n.host + sizeof fixed + s->extra_len + n.id_len + n.name_len, 8);
+	if (!salvage && check_entry(t, &n, s, host_size(f), e))
+		return -1;
+	return read_tail(f, &n, s, e);
+}
+
+static int read_table(struct image *img, bool salvage,
+    struct qcow2_snapshot_table *t, struct err *e)
 {
 	const struct qcow2_header *h = &qcow2_of(img)->h;
 	uint64_t host = h->snapshot_host;
@@ -106,14 +137,17 @@ int qcow2_snapshots_read(
 	t->item = calloc(h->snapshot_n, sizeof *t->item);
 	if (!t->item)
 		return err_nomem(e);
-	while (t->n < h->snapshot_n) {
+	while (t->n < h->snapshot_n &&
+	       !(salvage && t->kept_len >= QCOW2_SNAPSHOTS_LEN_MAX)) {
 		struct qcow2_snapshot *s = &t->item[t->n++];
 		uint64_t at = host;
 
 		s->vm.disk_size = img->size;
 		s->at = at - h->snapshot_host;
-		if (!read_entry(img->file, h->snapshot_host, s, &host, e))
+		if (!read_entry(img->file, salvage, t, s, &host, e)) {
+			t->kept_len += round_up(s->len, 8);
 			continue;
+		}
 		if (e->kind == ERR_DAMAGED)
 			err_prefix(e,
 			    "%s: entry %zu of the snapshot table, at %#" PRIx64
@@ -124,6 +158,18 @@ int qcow2_snapshots_read(
 	}
 	t->len = host - h->snapshot_host;
 	return 0;
+}
+
+int qcow2_snapshots_read(
+    struct image *img, struct qcow2_snapshot_table *t, struct err *e)
+{
+	return read_table(img, false, t, e);
+}
+
+int qcow2_snapshots_salvage(
+    struct image *img, struct qcow2_snapshot_table *t, struct err *e)
+{
+	return read_table(img, true, t, e);
 }
 
 void qcow2_snapshots_clear(struct qcow2_snapshot_table *t)

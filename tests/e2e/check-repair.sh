@@ -69,6 +69,23 @@ for bits in 1 2 3; do
 	qemu-img check -q marked.qcow2
 done
 
+# Who writes an image that was not closed properly has it repaired first.
+cp images/low.qcow2 dirty.qcow2
+printf '\x01' | dd of=dirty.qcow2 bs=1 seek=79 conv=notrunc status=none
+cp dirty.qcow2 before.qcow2
+expect_exit 0 "$IMGCTL" info dirty.qcow2
+expect_exit 0 "$IMGCTL" compare dirty.qcow2 images/low.qcow2
+cmp dirty.qcow2 before.qcow2
+expect_exit 0 "$IMGCTL" snapshot -c s dirty.qcow2
+[ "$(od -An -tx1 -j79 -N1 dirty.qcow2)" = " 00" ]
+qemu-img check -q dirty.qcow2
+qemu-img compare -q dirty.qcow2 images/low.qcow2
+# An entry far behind the file.
+printf '\x80\0\0\x01\0\0\0\0' |
+	dd of=before.qcow2 bs=1 seek=$((0x40008)) conv=notrunc status=none
+expect_exit 1 "$IMGCTL" snapshot -c s before.qcow2
+expect_err 'could not be repaired: 1 errors'
+
 # Nobody else may use it, and it must be possible to write it.
 expect_exit 1 "$IMGCTL" check -r all \
 	--image-opts driver=qcow2,read-only=on,file.filename=images/leaks.qcow2

@@ -30,8 +30,7 @@ SNAPSHOT = {"l1_offset": (0, 8), "l1_size": (8, 4), "id_len": (12, 2),
 
 # It gives up all data when the L1 table is gone, forgets the snapshots when it
 # clears unknown autoclear bits, and takes names with zero bytes in them.
-THEIR_BUGS = ("header l1_offset", "header autoclear", "bitmap directory",
-              "snapshot extra_len", "cut to")
+THEIR_BUGS = ("header l1_offset", "header autoclear", "bitmap directory")
 
 
 def be(b, at, n):

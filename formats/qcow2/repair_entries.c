@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Entries of L1 and L2 tables that can be put right without the counts, for
- * repair.h.  What the guest reads does not change: bits that have no meaning
- * go, and so does space behind zeroes that is not a cluster.
+ * Entries of tables that can be put right without the counts, for repair.h.
+ * What the guest reads does not change: bits that have no meaning go, and so
+ * does space behind zeroes that is not a cluster.
  */
 #include <inttypes.h>
 
@@ -70,7 +70,8 @@ int repair_entries(struct check *c, struct err *e)
 
 	if (repair_add_counts(c, &c->structures, e) ||
 	    check_entries(c, h->l1_host, h->l1_n, 1, mend_l1_entry, e) ||
-	    check_each_l2(c, &c->l2_all, mend_table, e))
+	    check_each_l2(c, &c->l2_all, mend_table, e) ||
+	    check_mend_bitmaps(c, e))
 		return -1;
 	return host_sync(c->img->file, e);
 }
