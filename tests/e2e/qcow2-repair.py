@@ -28,9 +28,12 @@ HEADER = {"backing": (8, 8), "size": (24, 8), "l1_size": (36, 4),
 SNAPSHOT = {"l1_offset": (0, 8), "l1_size": (8, 4), "id_len": (12, 2),
             "name_len": (14, 2), "extra_len": (36, 4), "disk_size": (48, 8)}
 
-# It gives up all data when the L1 table is gone, forgets the snapshots when it
-# clears unknown autoclear bits, and takes names with zero bytes in them.
-THEIR_BUGS = ("header l1_offset", "header autoclear", "bitmap directory")
+# It gives up all data when the L1 table is gone, and the snapshots when their
+# table is, or when it clears unknown autoclear bits; and it takes names of
+# bitmaps with zero bytes in them.
+THEIR_BUGS = ("header l1_offset", "header nb_snapshots",
+              "header snapshots_offset", "header autoclear",
+              "bitmap directory")
 
 
 def be(b, at, n):
