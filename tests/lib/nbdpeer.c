@@ -228,21 +228,29 @@ void peer_expect_option(
 	peer_option_reply(fd, opt, type, reply);
 }
 
-uint32_t peer_set_context(int fd, const char *name)
+void peer_set_contexts(
+    int fd, const char *const *names, size_t n, uint32_t *ids)
 {
 	uint8_t b[4096] = {0};
-	size_t len = strlen(name);
+	size_t at = 8;
 
-	put_be32(b + 4, 1);
-	put_be32(b + 8, (uint32_t)len);
-	memcpy(b + 12, name, len);
-	peer_option(fd, NBD_OPT_SET_META_CONTEXT, b, 12 + len);
-	assert_int_equal(peer_option_reply(fd, NBD_OPT_SET_META_CONTEXT,
-			     NBD_REP_META_CONTEXT, b),
-	    4 + len);
-	assert_memory_equal(b + 4, name, len);
-	peer_option_reply(fd, NBD_OPT_SET_META_CONTEXT, NBD_REP_ACK, b + 4);
-	return be32(b);
+	put_be32(b + 4, (uint32_t)n);
+	for (size_t i = 0; i < n; i++) {
+		size_t len = strlen(names[i]);
+
+		put_be32(b + at, (uint32_t)len);
+		memcpy(b + at + 4, names[i], len);
+		at += 4 + len;
+	}
+	peer_option(fd, NBD_OPT_SET_META_CONTEXT, b, at);
+	for (size_t i = 0; i < n; i++) {
+		assert_int_equal(peer_option_reply(fd, NBD_OPT_SET_META_CONTEXT,
+				     NBD_REP_META_CONTEXT, b),
+		    4 + strlen(names[i]));
+		assert_memory_equal(b + 4, names[i], strlen(names[i]));
+		ids[i] = be32(b);
+	}
+	peer_option_reply(fd, NBD_OPT_SET_META_CONTEXT, NBD_REP_ACK, b);
 }
 
 uint16_t peer_go(int fd)
@@ -263,12 +271,15 @@ uint16_t peer_go(int fd)
 
 void peer_negotiate(int fd, bool structured, bool contexts)
 {
+	uint32_t id;
+
 	peer_greet(fd, 3);
 	if (structured)
 		peer_expect_option(
 		    fd, NBD_OPT_STRUCTURED_REPLY, NULL, 0, NBD_REP_ACK);
 	if (contexts)
-		peer_set_context(fd, "base:allocation");
+		peer_set_contexts(
+		    fd, (const char *[]){"base:allocation"}, 1, &id);
 	peer_go(fd);
 }
 
@@ -331,6 +342,15 @@ void peer_expect_error(int fd, uint64_t cookie, uint32_t error)
 }
 
 /* ---- extended headers --------------------------------------------------- */
+
+int peer_connect_extended(struct peer *p)
+{
+	int fd = peer_connect(p);
+
+	peer_greet(fd, 3);
+	peer_expect_option(fd, NBD_OPT_EXTENDED_HEADERS, NULL, 0, NBD_REP_ACK);
+	return fd;
+}
 
 void peer_ext_request(
     int fd, const struct peer_request *rq, const void *payload)

@@ -78,8 +78,9 @@ size_t peer_option_reply(int fd, uint32_t opt, uint32_t type, void *buf);
 /* The option's only reply. */
 void peer_expect_option(
     int fd, uint32_t opt, const void *data, size_t len, uint32_t type);
-/* Selects this context of the export "", with SET; returns its ID. */
-uint32_t peer_set_context(int fd, const char *name);
+/* Selects contexts of the export "", with SET; gives their IDs. */
+void peer_set_contexts(
+    int fd, const char *const *names, size_t n, uint32_t *ids);
 /* GO with the export ""; returns the transmission flags. */
 uint16_t peer_go(int fd);
 /* All of it, up to transmission of the export "". */
@@ -99,6 +100,9 @@ void peer_expect_done(int fd, uint64_t cookie);
 void peer_expect_error(int fd, uint64_t cookie, uint32_t error);
 
 /* ---- the same with extended headers ---- */
+
+/* A client that has agreed on them, and on nothing else yet. */
+int peer_connect_extended(struct peer *p);
 
 struct peer_request {
 	uint16_t type, flags;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Extended headers, byte by byte: how they are agreed on, requests of more
- * than 4 GiB, replies of 64 bits, payloads that say which contexts are wanted.
- * The numbers are the protocol's, not the server's names for them.
+ * Extended headers, byte by byte: how they are agreed on, payloads, requests of
+ * more than 4 GiB.  The numbers are the protocol's, not the server's names for
+ * them.
  */
 #include <unistd.h>
 
@@ -34,41 +34,20 @@ enum {
 #define CAN_DF	   0x80u
 #define CAN_FILTER 0x1000u
 
+static const char *const both[] = {"base:allocation", "imgd:map"};
+
 struct fixture {
 	struct peer peer;
 	int fd;
-	uint32_t base, map; /* IDs of base:allocation and imgd:map */
+	uint32_t id[2]; /* of the contexts */
 	uint16_t flags;
 };
-
-static void connect_extended(struct fixture *f)
-{
-	f->fd = peer_connect(&f->peer);
-	peer_greet(f->fd, 3);
-	peer_expect_option(f->fd, OPT_EXTENDED, NULL, 0, ACK);
-}
-
-/* Both contexts with one option: the last one alone counts. */
-static void set_both(struct fixture *f)
-{
-	static const char q[] =
-	    "\0\0\0\0\0\0\0\2\0\0\0\17base:allocation\0\0\0\10imgd:map";
-	uint8_t b[4096];
-
-	peer_option(f->fd, OPT_SET_META, q, sizeof q - 1);
-	assert_int_equal(peer_option_reply(f->fd, OPT_SET_META, 4, b), 19);
-	f->base = be32(b);
-	assert_int_equal(peer_option_reply(f->fd, OPT_SET_META, 4, b), 12);
-	assert_memory_equal(b + 4, "imgd:map", 8);
-	f->map = be32(b);
-	peer_option_reply(f->fd, OPT_SET_META, ACK, b);
-}
 
 static void begin(struct fixture *f)
 {
 	peer_start(&f->peer, &(struct peer_setup){0});
-	connect_extended(f);
-	set_both(f);
+	f->fd = peer_connect_extended(&f->peer);
+	peer_set_contexts(f->fd, both, 2, f->id);
 	f->flags = peer_go(f->fd);
 }
 
@@ -108,7 +87,7 @@ static void test_flags(void **state)
 	begin(&f);
 	assert_int_equal(f.flags, 0x1ded);
 	close(f.fd);
-	connect_extended(&f);
+	f.fd = peer_connect_extended(&f.peer);
 	peer_option(f.fd, OPT_INFO, "\0\0\0\0\0\0", 6);
 	peer_option_reply(f.fd, OPT_INFO, 3, b);
 	assert_int_equal(be16(b + 10), 0x1ded);
@@ -122,7 +101,7 @@ static void test_export_name(void **state)
 
 	(void)state;
 	peer_start(&f.peer, &(struct peer_setup){0});
-	connect_extended(&f);
+	f.fd = peer_connect_extended(&f.peer);
 	peer_option(f.fd, OPT_NAME, "other", 5);
 	peer_expect_end(f.fd);
 	end(&f);
@@ -253,8 +232,8 @@ static void test_too_much(void **state)
 	(void)state;
 	peer_start(&f.peer, &(struct peer_setup){0});
 	for (size_t i = 0; i < ARRAY_N(cases); i++) {
-		connect_extended(&f);
-		set_both(&f);
+		f.fd = peer_connect_extended(&f.peer);
+		peer_set_contexts(f.fd, both, 2, f.id);
 		peer_go(f.fd);
 		peer_ext_request(f.fd, &cases[i], NULL);
 		peer_expect_end(f.fd);
@@ -298,161 +277,6 @@ static void test_long_ranges(void **state)
 	end(&f);
 }
 
-static void expect_extent(const uint8_t *b, uint64_t len, uint64_t status)
-{
-	assert_true(be64(b) == len);
-	assert_true(be64(b + 8) == status);
-}
-
-/* Status bits of imgd:map: data, zero, there, offset known; the offset. */
-static uint64_t map_data(uint64_t host)
-{
-	return 0x15 | host << 16;
-}
-
-static uint64_t map_hole(uint64_t host)
-{
-	return 0x16 | host << 16;
-}
-
-static void expect_base(
-    struct fixture *f, const struct peer_request *rq, uint16_t flags)
-{
-	uint8_t b[256];
-
-	assert_int_equal(
-	    peer_ext_chunk(f->fd, rq, flags, EXTENTS, b, sizeof b), 8 + 48);
-	assert_int_equal(be32(b), f->base);
-	assert_int_equal(be32(b + 4), 3);
-	expect_extent(b + 8, PEER_HOLE - 1, 0);
-	expect_extent(b + 24, PEER_DATA - PEER_HOLE, 3);
-	expect_extent(b + 40, PEER_SIZE - PEER_DATA, 0);
-}
-
-static void expect_map(struct fixture *f, const struct peer_request *rq)
-{
-	uint8_t b[256];
-
-	assert_int_equal(
-	    peer_ext_chunk(f->fd, rq, DONE, EXTENTS, b, sizeof b), 8 + 48);
-	assert_int_equal(be32(b), f->map);
-	assert_int_equal(be32(b + 4), 3);
-	expect_extent(b + 8, PEER_HOLE - 1, map_data(1));
-	expect_extent(b + 24, PEER_DATA - PEER_HOLE, map_hole(PEER_HOLE));
-	expect_extent(b + 40, PEER_SIZE - PEER_DATA, map_data(PEER_DATA));
-}
-
-static void test_status(void **state)
-{
-	struct peer_request rq = {STATUS, 0, 1, 1, PEER_SIZE - 1};
-	struct fixture f;
-	uint8_t b[64];
-
-	(void)state;
-	begin(&f);
-	peer_ext_request(f.fd, &rq, NULL);
-	expect_base(&f, &rq, 0);
-	expect_map(&f, &rq);
-	rq.flags = REQ_ONE;
-	peer_ext_request(f.fd, &rq, NULL);
-	for (int i = 0; i < 2; i++)
-		assert_int_equal(
-		    peer_ext_chunk(f.fd, &rq, i, EXTENTS, b, sizeof b), 24);
-	end(&f);
-}
-
-/* ---- which contexts ----------------------------------------------------- */
-
-struct filter {
-	uint64_t len;
-	uint32_t id[3];
-	size_t id_n;
-};
-
-static struct peer_request send_filter(
-    struct fixture *f, uint64_t cookie, const struct filter *q)
-{
-	struct peer_request rq = {STATUS, PAYLOAD, cookie, 1, 8 + 4 * q->id_n};
-	uint8_t b[8 + 4 * ARRAY_N(q->id)];
-
-	put_be64(b, q->len);
-	for (size_t i = 0; i < q->id_n; i++)
-		put_be32(b + 8 + 4 * i, q->id[i]);
-	peer_ext_request(f->fd, &rq, b);
-	return rq;
-}
-
-static void test_filter(void **state)
-{
-	struct filter q = {.len = PEER_SIZE - 1, .id_n = 1};
-	struct peer_request rq;
-	struct fixture f;
-
-	(void)state;
-	begin(&f);
-	q.id[0] = f.base;
-	rq = send_filter(&f, 1, &q);
-	expect_base(&f, &rq, DONE);
-	q.id[0] = f.map;
-	rq = send_filter(&f, 2, &q);
-	expect_map(&f, &rq);
-	q = (struct filter){PEER_SIZE - 1, {f.map, f.base}, 2};
-	rq = send_filter(&f, 3, &q);
-	expect_base(&f, &rq, 0);
-	expect_map(&f, &rq);
-	end(&f);
-}
-
-static void test_bad_filters(void **state)
-{
-	struct fixture f;
-
-	(void)state;
-	begin(&f);
-	{
-		const struct filter cases[] = {
-		    {PEER_SIZE - 1, {0}, 0},
-		    {PEER_SIZE - 1, {f.base, f.base}, 2},
-		    {PEER_SIZE - 1, {1}, 1}, /* not offered */
-		    {PEER_SIZE - 1, {f.base, 63}, 2},
-		    {PEER_SIZE - 1, {64}, 1},
-		    {PEER_SIZE - 1, {UINT32_MAX}, 1},
-		    {0, {f.base}, 1},
-		    {PEER_SIZE, {f.base}, 1},
-		    {1ull << 32, {f.base}, 1},
-		    {UINT64_MAX, {f.base}, 1},
-		};
-
-		for (size_t i = 0; i < ARRAY_N(cases); i++) {
-			struct peer_request rq = send_filter(&f, i, &cases[i]);
-
-			peer_ext_error(f.fd, &rq, WIRE_EINVAL);
-		}
-	}
-	end(&f);
-}
-
-/* A payload that is not a length and whole IDs. */
-static void test_cut_filters(void **state)
-{
-	static const uint8_t b[16] = {[6] = 1};
-	struct fixture f;
-
-	(void)state;
-	begin(&f);
-	for (size_t len = 1; len < sizeof b; len++) {
-		struct peer_request rq = {STATUS, PAYLOAD, len, 0, len};
-
-		peer_ext_request(f.fd, &rq, b);
-		if (len != 12)
-			peer_ext_error(f.fd, &rq, WIRE_EINVAL);
-		else
-			peer_ext_chunk(
-			    f.fd, &rq, DONE, EXTENTS, (uint8_t[64]){0}, 64);
-	}
-	end(&f);
-}
-
 /* Without contexts, and without extended headers, there is no such payload. */
 static void test_no_filter(void **state)
 {
@@ -462,7 +286,7 @@ static void test_no_filter(void **state)
 
 	(void)state;
 	peer_start(&f.peer, &(struct peer_setup){0});
-	connect_extended(&f);
+	f.fd = peer_connect_extended(&f.peer);
 	peer_go(f.fd);
 	peer_ext_request(f.fd, &rq, b);
 	peer_ext_error(f.fd, &rq, WIRE_EINVAL);
@@ -512,10 +336,6 @@ int main(void)
 	    cmocka_unit_test(test_payloads),
 	    cmocka_unit_test(test_too_much),
 	    cmocka_unit_test(test_long_ranges),
-	    cmocka_unit_test(test_status),
-	    cmocka_unit_test(test_filter),
-	    cmocka_unit_test(test_bad_filters),
-	    cmocka_unit_test(test_cut_filters),
 	    cmocka_unit_test(test_no_filter),
 	    cmocka_unit_test(test_flush_of_another),
 	};

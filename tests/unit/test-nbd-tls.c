@@ -271,13 +271,14 @@ static void test_slow_reader(void **state)
 static void test_forgotten(void **state)
 {
 	struct fixture f;
+	uint32_t id;
 
 	(void)state;
 	peer_start(&f.peer,
 	    &(struct peer_setup){.creds = creds, .tls_optional = true});
 	connect_plain(&f);
 	peer_expect_option(f.fd, EXTENDED, NULL, 0, ACK);
-	peer_set_context(f.fd, "base:allocation");
+	peer_set_contexts(f.fd, (const char *[]){"base:allocation"}, 1, &id);
 	peer_expect_option(f.fd, STARTTLS, NULL, 0, ACK);
 	assert_int_equal(client_tls(f.fd, "alice", "0123456789abcdef"), 0);
 	peer_expect_option(f.fd, SET_META, "\0\0\0\0\0\0\0\0", 8, INVALID);
@@ -384,7 +385,7 @@ static void test_export_of_one(void **state)
 	end(&f);
 }
 
-/* ---- rules -------------------------------------------------------------- */
+/* ---- credentials -------------------------------------------------------- */
 
 static void make(const char *text)
 {
@@ -393,39 +394,6 @@ static void make(const char *text)
 
 	assert_ok(object_add(text, &help, &e), &e);
 }
-
-static void test_rules(void **state)
-{
-	struct err e = ERR_INIT;
-	struct authz *a;
-
-	(void)state;
-	make("authz-list,id=l1,policy=allow,"
-	     "rules.0.match=CN=bob*,rules.0.policy=allow,rules.0.format=glob,"
-	     "rules.1.match=*b*,rules.1.policy=deny,rules.1.format=glob,"
-	     "rules.2.match=al*,rules.2.policy=deny");
-	make("{\"qom-type\": \"authz-list\", \"id\": \"l2\", \"rules\": "
-	     "[{\"match\": \"alice\", \"policy\": \"allow\"}]}");
-	a = authz_new("l1", &e);
-	assert_no_error(&e);
-	assert_true(authz_allows(a, "CN=bobby"));
-	assert_false(authz_allows(a, "rob"));
-	assert_true(authz_allows(a, "alice"));
-	assert_false(authz_allows(a, "al*"));
-	assert_false(authz_allows(a, NULL));
-	authz_free(a);
-	a = authz_new("l2", &e);
-	assert_no_error(&e);
-	assert_true(authz_allows(a, "alice"));
-	assert_false(authz_allows(a, "Alice"));
-	assert_false(authz_allows(a, ""));
-	authz_free(a);
-	assert_null(authz_new("psk", &e));
-	assert_string_equal(
-	    e.msg, "Object with id 'psk' is not an authorization object");
-}
-
-/* ---- credentials -------------------------------------------------------- */
 
 static int set_up(void **state)
 {
@@ -468,7 +436,6 @@ int main(void)
 	    cmocka_unit_test(test_wrong_key),
 	    cmocka_unit_test(test_not_allowed),
 	    cmocka_unit_test(test_export_of_one),
-	    cmocka_unit_test(test_rules),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
