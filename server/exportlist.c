@@ -148,12 +148,13 @@ static int append_file(struct export_list *l, const struct export_spec *base,
 
 	if (!o)
 		return -1;
-	if (parse ? options_parse(o, rest, "file", e)
-		  : options_set(o, "file", rest, e)) {
-		options_free(o);
-		return -1;
-	}
-	if (options_set(o, "name", name, e)) {
+	if (parse)
+		options_parse(o, rest, "file", e);
+	else
+		options_set(o, "file", rest, e);
+	if (options_has(o, "name"))
+		err_usage(e, "Invalid parameter 'name'");
+	if (err_is_set(e) || options_set(o, "name", name, e)) {
 		options_free(o);
 		return -1;
 	}

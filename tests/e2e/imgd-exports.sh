@@ -108,6 +108,7 @@ wrong 'no file is given' --export a=
 wrong "there are two exports 'a'" --export a=data.raw --export a=disk.qcow2
 wrong "there are two exports 'b.raw'" --export b.raw=data.raw --exports-dir dir
 wrong "Invalid parameter 'bogus'" --export a=data.raw,bogus=1
+wrong "Invalid parameter 'name'" --export a=data.raw,name=b
 wrong 'Invalid cache mode' --export a=data.raw,cache=bogus
 wrong 'Invalid discard mode' --export a=data.raw,discard=bogus
 wrong "Parameter 'read-only'" --export a=data.raw,read-only=perhaps

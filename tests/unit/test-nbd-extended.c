@@ -12,8 +12,8 @@
 #include "nbdpeer.h"
 
 enum { READ, WRITE, DISC, FLUSH, TRIM, CACHE, ZERO, STATUS };
-enum { FUA = 1, NO_HOLE = 2, DF = 4, REQ_ONE = 8, FAST = 16, PAYLOAD = 32 };
-enum { DONE = 1, DATA = 1, HOLE = 2, EXTENTS = 6 };
+enum { FUA = 1, DF = 4, PAYLOAD = 32 };
+enum { DONE = 1, DATA = 1, HOLE = 2 };
 enum {
 	OPT_NAME = 1,
 	OPT_INFO = 6,
