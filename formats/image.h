@@ -73,11 +73,13 @@ struct img_open {
 
 /*
  * Open an image and, as the gate says, its backing chain.  `name` is a path,
- * `file:PATH`, or `json:{...}`.  A probed raw image opened for writing sets
- * img_probed_raw().
+ * `file:PATH`, an NBD URI, or `json:{...}`.  A probed raw image opened for
+ * writing sets img_probed_raw().
  */
 struct image *img_open(
     const char *name, const struct img_open *how, struct err *e);
+/* Is it the name of an image on a server, not a path? */
+bool img_is_remote(const char *name);
 /* The same from options (`driver=qcow2,file.filename=x`).  `how->format` must
  * be NULL.  `o` is not kept. */
 struct image *img_open_options(

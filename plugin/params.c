@@ -18,7 +18,7 @@ static int set_name(struct params *p, const char *value)
 		nbdkit_error("file= was given more than once");
 		return -1;
 	}
-	if (!strncmp(value, "json:", 5)) {
+	if (!strncmp(value, "json:", 5) || img_is_remote(value)) {
 		p->name = strdup(value);
 		if (!p->name)
 			nbdkit_error("strdup: %m");

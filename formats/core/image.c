@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../host/nbd_name.h"
 #include "image.h"
 #include "open.h"
 #include "packed.h"
@@ -110,6 +111,11 @@ void img_drop(struct image *img)
 		img_close(img, &ignored);
 }
 
+bool img_is_remote(const char *name)
+{
+	return nbd_is_name(name);
+}
+
 bool name_has_protocol(const char *name)
 {
 	const char *colon = strchr(name, ':'), *slash = strchr(name, '/');
@@ -123,6 +129,11 @@ char *image_resolve(const char *base, const char *name, struct err *e)
 	char *out = NULL;
 	int rc;
 
+	if (nbd_is_name(base) && name[0] != '/' && !name_has_protocol(name)) {
+		err_unsupported(
+		    e, "Cannot generate a base directory for NBD nodes");
+		return NULL;
+	}
 	if (!slash || name[0] == '/' || name_has_protocol(name))
 		rc = asprintf(&out, "%s", name);
 	else
@@ -204,7 +215,9 @@ static int backing_facts(struct image *img, struct img_info *out, struct err *e)
 		    image_resolve(img->name, img->backing_name, e);
 	out->backing_full = img->backing_full;
 	rwlock_excl_end(&img->meta);
-	return out->backing_full ? 0 : -1;
+	if (!out->backing_full && e->kind == ERR_UNSUPPORTED)
+		err_clear(e);
+	return err_is_set(e) ? -1 : 0;
 }
 
 static int facts(struct image *img, struct img_info *out, struct err *e)

@@ -79,13 +79,13 @@ static int check_unused(
 
 static bool stands_above(const struct level *l, const char *path)
 {
-	CLEANUP_FREE char *real = realpath(path, NULL);
+	CLEANUP_FREE char *name = storage_identity(path);
 
-	for (; real && l; l = l->above) {
+	for (; name && l; l = l->above) {
 		CLEANUP_FREE char *above =
-		    l->path ? realpath(l->path, NULL) : NULL;
+		    l->path ? storage_identity(l->path) : NULL;
 
-		if (above && !strcmp(above, real))
+		if (above && !strcmp(above, name))
 			return true;
 	}
 	return false;

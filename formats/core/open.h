@@ -25,6 +25,8 @@ const char *open_plain_path(const char *name, struct err *e);
 /* Storage by its name: a path or an NBD URI.  NULL with *e set. */
 struct hostfile *open_storage(
     const char *name, unsigned host_flags, struct err *e);
+/* The same for every name of the same storage, malloc'd; NULL: not known. */
+char *storage_identity(const char *name);
 /* Could there be storage of that name? */
 int open_storage_check(const char *name, struct err *e);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Names of storage and options for it: which kind it is, how it is opened. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../host/nbd_name.h"
@@ -71,6 +72,20 @@ struct hostfile *open_storage(
 		return host_open_nbd(&a, host_flags, e);
 	nbd_address_clear(&a);
 	return NULL;
+}
+
+char *storage_identity(const char *name)
+{
+	struct err ignored = ERR_INIT;
+	struct nbd_address a;
+	char *same = NULL;
+
+	if (!nbd_is_name(name))
+		return realpath(name, NULL);
+	if (!nbd_parse_name(&a, name, &ignored))
+		same = nbd_address_name(&a, &ignored);
+	nbd_address_clear(&a);
+	return same;
 }
 
 /* ---- options ------------------------------------------------------------- */

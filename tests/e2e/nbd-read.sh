@@ -101,6 +101,33 @@ agree info --backing-chain "$URI"
 agree compare -U "$base" "$URI"
 expect_exit 0 "$IMGCTL" check "$base"
 
+# A name inside an image: relative to nothing, or to itself; and the gate.
+qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 relative.qcow2
+start_nbdkit -r file relative.qcow2
+agree info "$URI"
+expect_exit 1 "$IMGCTL" map "$URI"
+expect_err "Cannot generate a base directory for NBD nodes"
+next_socket
+qemu-img create -q -u -f qcow2 -b "nbd:unix:$SOCK" -F qcow2 loop.qcow2 1M
+start_server nbdkit -f -r -U "$SOCK" file loop.qcow2
+expect_exit 1 "$IMGCTL" map "$URI"
+expect_err "creates an infinite loop"
+start_imgd -r -f qcow2 over.qcow2
+expect_exit 0 "$IMGCTL" compare "$URI" disk.raw
+qemu-img create -q -f qcow2 -o "data_file=data.raw" data.qcow2 1M
+python3 - data.qcow2 "$base" <<'END'
+import sys
+image = open(sys.argv[1], "r+b").read()
+name = sys.argv[2].encode()
+at = image.index(b"data.raw")
+length = (len(name) + 7) // 8 * 8
+new = image[:at - 4] + len(name).to_bytes(4, "big") + name.ljust(length, b"\0")
+new += image[at + 8:]
+open(sys.argv[1], "wb").write(new[:len(image)])
+END
+expect_exit 1 "$IMGCTL" map data.qcow2
+expect_err "Unknown protocol 'nbd+unix'"
+
 # What does not work says why.
 agree info "nbd+unix:///?socket=$TMP/none"
 agree info nbd:127.0.0.1:1

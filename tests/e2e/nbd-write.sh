@@ -88,6 +88,31 @@ expect_exit 0 "$IMGCTL" convert -t writeback -n -O raw disk.raw "$URI"
 grep -q ' Flush ' requests || fail "no flush at the end"
 stop_server
 
+# Served again by imgd and by the plugin.
+again()
+{
+	"$@"
+	URI="nbd+unix:///?socket=$SOCK"
+	expect_exit 0 qemu-io -f raw -c "write -P 3 1000000 300k" \
+		-c "write -z 1M 64k" -c "discard 2M 1M" -c flush "$URI"
+	expect_exit 0 qemu-io -f raw -c "read -P 3 1000000 40k" \
+		-c "read -P 0 1M 64k" "$URI"
+	expect_exit 0 "$IMGCTL" bench -f raw -w -d 32 -c 500 --random "$URI"
+	stop_server
+	expect_exit 0 "$IMGCTL" check "$inner"
+	expect_out "No errors were found"
+}
+qemu-img create -q -f qcow2 again.qcow2 8M
+truncate -s 12M again.qcow2
+start_nbdkit file again.qcow2
+inner=$URI
+again start_imgd -e 0 -f qcow2 "$inner"
+again start_imgd -e 0 --image-opts "driver=qcow2,file.driver=nbd,$(
+	)file.path=${inner#*socket=}"
+if [ -e "$PLUGIN" ]; then
+	again start_nbdkit "$PLUGIN" file="$inner" format=qcow2
+fi
+
 # One qcow2 over another, both on servers.
 qemu-img create -q -f qcow2 base.qcow2 8M
 truncate -s 9M base.qcow2
