@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Fuzz target: everything that a client sends, from its first byte to its
- * last, before and after the handshake.  The replies go nowhere.
+ * last, before and after the handshake.  The replies go nowhere.  One of the
+ * exports is not for this client, whatever it asks.
  */
 #include <fcntl.h>
 #include <stdlib.h>
 
+#include "formats/core/object.h"
 #include "formats/core/units.h"
 #include "formats/host/hostfile.h"
 #include "formats/image.h"
+#include "server/authz.h"
 #include "server/conn.h"
 #include "server/export.h"
 #include "server/sched.h"
+#include "server/session.h"
 #include "server/stream.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -71,31 +75,50 @@ static struct image *new_image(void)
 	return img;
 }
 
+/* Lives as long as the process. */
+static struct {
+	struct sched *sched;
+	struct authz *nobody;
+	int null; /* for poll() */
+} all;
+
+static void set_up(void)
+{
+	struct err e = ERR_INIT;
+	char *help;
+
+	if (all.sched)
+		return;
+	must(!object_add("authz-simple,id=a,identity=nobody", &help, &e));
+	all.nobody = authz_new("a", &e);
+	all.sched = sched_new(2, &e);
+	all.null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	must(all.nobody && all.sched && all.null >= 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	static struct sched *sched;
-	static int null = -1;
-	struct export export = {
-	    .name = "x", .description = "", .size = MiB, .depth = true};
-	struct exports exports = {.item = &export, .n = 1};
+	struct export export[] = {
+	    {.name = "x", .description = "", .size = MiB, .depth = true},
+	    {.name = "hidden", .description = "hidden", .size = MiB},
+	};
+	struct exports exports = {.item = export, .n = ARRAY_N(export)};
 	struct conn_shared shared = {.exports = &exports};
 	struct input in = {.data = data, .left = len};
 	struct err e = ERR_INIT;
 	struct conn *c;
 
-	if (!sched) {
-		sched = sched_new(2, &e);
-		null = open("/dev/null", O_RDWR | O_CLOEXEC); /* for poll() */
-	}
-	must(sched && null >= 0);
-	shared.sched = sched;
+	set_up();
+	shared.sched = all.sched;
 	in.stream = (struct stream){
-	    .fd = null, .read = input_read, .writev = input_writev};
-	export.img = new_image();
+	    .fd = all.null, .read = input_read, .writev = input_writev};
+	export[0].img = export[1].img = new_image();
+	export[1].authz = all.nobody;
 	c = conn_new(&in.stream, &shared, &e);
 	must(c);
 	conn_run(c);
+	must(conn_session(c)->export != &export[1]);
 	conn_free(c);
-	img_drop(export.img);
+	img_drop(export[0].img);
 	return 0;
 }
