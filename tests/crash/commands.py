@@ -121,6 +121,8 @@ cases = [
     Case("convert from raw", "convert -f raw -O qcow2 src.raw new", new="new"),
     Case("convert packed", "convert -c -O qcow2 -o cluster_size=4k top.qcow2 "
          "new", new="new"),
+    Case("convert -t", "convert -t writeback -O qcow2 top.qcow2 new",
+         new="new", over="old"),
     Case("convert -n", "convert -n -O qcow2 top.qcow2 target.qcow2",
          changes=["target.qcow2"]),
     Case("convert -B", "convert -O qcow2 -o cluster_size=4k -B base.qcow2 "
@@ -156,6 +158,12 @@ cases = [
       for how, name in (("--add", "b2"), ("--remove", "b0"),
                         ("--clear", "b0"), ("--disable", "b0"),
                         ("--disable --enable", "b0"), ("--merge b1", "b0"))],
+    *[Case("amend " + how, f"amend -o {how} {name}", disks=[name])
+      for how, name in (("refcount_bits=64", "snap.qcow2"),
+                        ("lazy_refcounts=on", "target.qcow2"),
+                        ("compat=0.10", "target.qcow2"))],
+    Case("amend size", "amend -o size=6M target.qcow2",
+         changes=["target.qcow2"]),
     Case("compare", "compare top.qcow2 src.raw"),
     Case("check", "check full.qcow2"),
     Case("check -r leaks", "check -r leaks leaks.qcow2",
@@ -259,6 +267,30 @@ class Expected:
         return disk("new")
 
 
+def check_order(case):
+    """What is new is on disk before it gets its name, and then the name."""
+    if not case.new or case.name.split()[0] not in ("create", "dd") and \
+            "-t" not in case.argv:
+        return
+    reset(case)
+    run(imgctl, *argv_of(case), cwd=work, env=env_with({}))
+    calls = [line.split() for line in read_file(report).decode().splitlines()]
+    temp = [c for c in calls if c[1].startswith(".new.")]
+    at = calls.index(["rename", "new"])
+    if temp[-1][0] != "sync" or ["sync", "work"] not in calls[at:]:
+        raise Failed(f"{case.name}: not durable: {calls}")
+
+
+def env_with(how):
+    if os.path.exists(report):
+        os.unlink(report)
+    env = dict(os.environ, LD_PRELOAD=failcall, FAILCALL_DIR=work,
+               FAILCALL_REPORT=report, **how)
+    env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + \
+        ":verify_asan_link_order=0"
+    return env
+
+
 def argv_of(case):
     argv = list(case.argv)
     if case.name == "rebase to nothing":
@@ -318,12 +350,7 @@ def check_message(text, errnum):
 
 def one(case, want, nth, how):
     reset(case)
-    if os.path.exists(report):
-        os.unlink(report)
-    env = dict(os.environ, LD_PRELOAD=failcall, FAILCALL_DIR=work,
-               FAILCALL_NTH=str(nth), FAILCALL_REPORT=report, **how)
-    env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + \
-        ":verify_asan_link_order=0"
+    env = env_with({"FAILCALL_NTH": str(nth), **how})
     try:
         done = run(imgctl, *argv_of(case), cwd=work, env=env)
     except subprocess.TimeoutExpired:
@@ -360,17 +387,23 @@ def sweep(case, how):
     return n
 
 
+def suffer(case):
+    """The number of calls that failed."""
+    check_order(case)
+    return sum(sweep(case, how) for how in (
+        {"FAILCALL_ERRNO": "5"},
+        {"FAILCALL_ERRNO": "28", "FAILCALL_CHANGES": "1"}))
+
+
 make_start()
 bad = total = 0
 for case in cases:
     if only and case.name not in only:
         continue
-    for how in ({"FAILCALL_ERRNO": "5"},
-                {"FAILCALL_ERRNO": "28", "FAILCALL_CHANGES": "1"}):
-        try:
-            total += sweep(case, how)
-        except Failed as why:
-            print(why)
-            bad += 1
+    try:
+        total += suffer(case)
+    except Failed as why:
+        print(why)
+        bad += 1
 print(f"{total} failures of calls, {bad} commands went wrong")
 sys.exit(1 if bad or total < 200 and not only else 0)

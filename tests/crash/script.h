@@ -15,6 +15,7 @@ struct script {
 	uint64_t stride;   /* from one to the next: others use those between */
 	uint64_t first, n; /* sectors that are written; n = 0: all */
 	unsigned step;
+	bool no_packed; /* the image cannot have compressed clusters */
 };
 
 /*

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A library to be loaded before a program ($LD_PRELOAD) whose system calls are
- * to fail: those that open, read, change, sync, rename or remove a file below
- * a folder.  A call that fails does nothing.
+ * to fail: those that open, read, change, sync or rename a file below a folder,
+ * or the folder.  A call that fails does nothing.
  *
  *	FAILCALL_DIR	the folder, as an absolute path; else nothing fails
  *	FAILCALL_NTH	the call that fails, from 1
  *	FAILCALL_ERRNO	how
  *	FAILCALL_CHANGES	set: only calls that change a file count, and
  *all from the Nth on fail
- *	FAILCALL_REPORT	a file that gets the name of each call that failed
+ *	FAILCALL_REPORT	a file that gets the name of each call that failed;
+ *			without FAILCALL_NTH, of each call
  *
  * Nothing is synced, which would only take time.  io_uring is not to be had, so
  *that a program uses what is hooked.  Calls are made without the C library:
@@ -37,7 +38,8 @@ static bool is_below(const char *path)
 	const char *dir = getenv("FAILCALL_DIR");
 	size_t len = dir ? strlen(dir) : 0;
 
-	return len && !strncmp(path, dir, len) && path[len] == '/';
+	return len && !strncmp(path, dir, len) &&
+	       (path[len] == '/' || !path[len]);
 }
 
 static void report(const char *call, const char *path)
@@ -63,8 +65,12 @@ static bool path_fails(const char *call, bool changes, const char *path)
 	bool only_changes = getenv("FAILCALL_CHANGES");
 	long n;
 
-	if (!nth || (only_changes && !changes) || !is_below(path))
+	if ((only_changes && !changes) || !is_below(path))
 		return false;
+	if (!nth) {
+		report(call, path);
+		return false;
+	}
 	n = atomic_fetch_add(&calls, 1) + 1;
 	if (only_changes ? n < atol(nth) : n != atol(nth))
 		return false;
