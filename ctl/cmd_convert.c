@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* convert: what is asked for. See convert.h. */
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +19,8 @@ static bool combination_valid(const struct convert_args *a)
 		bool wrong;
 		const char *text;
 	} rules[] = {
+	    {a->skip_broken && !a->bitmaps,
+		"Use of --skip-broken-bitmaps requires --bitmaps"},
 	    {a->existing && a->options,
 		"-o has no effect when skipping image creation"},
 	    {a->compress && a->offload,
@@ -34,8 +35,6 @@ static bool combination_valid(const struct convert_args *a)
 		"--target-image-opts and -O are mutually exclusive"},
 	    {a->target_zero && !a->existing,
 		"--target-is-zero requires use of -n flag"},
-	    {a->skip_broken && !a->bitmaps,
-		"Use of --skip-broken-bitmaps requires --bitmaps"},
 	};
 
 	for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
@@ -92,18 +91,6 @@ static int read_numbers(
 		       : 0;
 }
 
-/* Not where space is wanted that is the target's own, or zeroes are to be
- * found; what exists keeps its space. */
-static bool may_share(const struct convert *x)
-{
-	const char *prealloc = options_get(x->options, "preallocation");
-
-	return !x->a->existing && !x->a->sparse && !x->a->compress &&
-	       !x->a->salvage &&
-	       (!prealloc || !strcmp(prealloc, "off") ||
-		   !strcmp(prealloc, "metadata"));
-}
-
 static unsigned copy_flags(const struct convert_args *a)
 {
 	return (a->compress ? IMG_COPY_PACK : 0) |
@@ -111,81 +98,6 @@ static unsigned copy_flags(const struct convert_args *a)
 	       (a->unordered ? IMG_COPY_UNORDERED : 0) |
 	       (a->offload ? IMG_COPY_OFFLOAD : 0) |
 	       (a->salvage ? IMG_COPY_SALVAGE : 0);
-}
-
-/* What can be said before any file is opened. */
-static int check_sources(const struct convert *x, struct err *e)
-{
-	bool backing = options_has(x->options, "backing_file");
-
-	if (x->copy.src_n > 1 && backing)
-		return err_usage(e,
-		    "Having a backing file for the target makes no sense when "
-		    "concatenating multiple input images");
-	if (x->copy.src_n > 1 && x->a->snapshot)
-		return err_usage(
-		    e, "No support for concatenating multiple snapshot");
-	if (x->copy.src_n > 1 && x->a->bitmaps)
-		return err_usage(
-		    e, "Copying bitmaps only possible with single source");
-	if (backing && !options_has(x->options, "backing_fmt"))
-		return err_usage(
-		    e, "Use of backing file requires explicit backing format");
-	if (backing && x->a->target_zero)
-		return err_usage(e,
-		    "Cannot use --target-is-zero when the destination image "
-		    "has a backing file");
-	return 0;
-}
-
-static int check_target(const struct convert *x, struct err *e)
-{
-	const char *prealloc = options_get(x->options, "preallocation");
-	const struct img_format *f = x->format;
-
-	if (!f)
-		return 0;
-	if (x->a->bitmaps && !f->has_bitmaps)
-		return err_usage(
-		    e, "Format driver '%s' does not support bitmaps", f->name);
-	if (options_has(x->options, "backing_file") && !f->can_backing)
-		return err_usage(e,
-		    "Backing file not supported for file format '%s'", f->name);
-	if (x->a->compress && !f->can_pack)
-		return err_usage(
-		    e, "Compression not supported for this file format");
-	if (x->a->compress && prealloc && strcmp(prealloc, "off"))
-		return err_usage(e,
-		    "Compression and preallocation not supported at the same "
-		    "time");
-	return 0;
-}
-
-/* Whether the codec has that level is seen before the target is made. */
-static int read_level(struct convert *x, struct err *e)
-{
-	uint64_t level = 0;
-
-	if (options_u64(x->options, "compression_level", &level, e) < 0)
-		return -1;
-	if (options_has(x->options, "compression_level") && !x->a->compress)
-		return err_usage(e, "compression_level needs -c");
-	x->copy.level = level < INT_MAX ? (int)level : INT_MAX;
-	return 0;
-}
-
-static int choose_format(struct convert *x, struct err *e)
-{
-	const char *name = x->a->target_format ? x->a->target_format : "raw";
-
-	if (x->a->target_opts)
-		return 0;
-	if (!x->a->existing) {
-		x->format = createopts_format(name, e);
-		return x->format ? 0 : -1;
-	}
-	x->format = img_format_find(name);
-	return x->format ? 0 : err_usage(e, "Unknown file format '%s'", name);
 }
 
 static int convert(struct convert *x)
@@ -199,11 +111,6 @@ static int convert(struct convert *x)
 	if (operands_n < 2)
 		return msg_error("Must specify image file name");
 	x->copy.src_n = operands_n - 1;
-	if (check_sources(x, &e) || choose_format(x, &e) ||
-	    check_target(x, &e) || read_level(x, &e))
-		return msg_err(&e);
-	if (may_share(x))
-		x->copy.flags |= IMG_COPY_SHARE;
 	x->copy.src = calloc(operands_n, sizeof(struct image *));
 	if (!x->copy.src)
 		return msg_error("out of memory");
@@ -222,7 +129,7 @@ static int convert_run(void *args)
 	    .cache = IMG_CACHE_UNSAFE,
 	    .copy = {.len = UINT64_MAX, .flags = copy_flags(a)}};
 
-	if (!o || createopts_add(o, a->options, a->backing, a->backing_fmt, &e))
+	if (!o || createopts_add(o, a->options, NULL, NULL, &e))
 		return msg_err(&e);
 	if (a->c.operands_n)
 		x.target = a->c.operands[a->c.operands_n - 1];
@@ -233,7 +140,6 @@ static int convert_run(void *args)
 	    !source_cache(a->c.src_cache, "source cache", &x.src_cache) ||
 	    !combination_valid(a))
 		return EXIT_FAILURE;
-	x.copy.backing = options_has(o, "backing_file");
 	return convert(&x);
 }
 

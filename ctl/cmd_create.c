@@ -15,19 +15,23 @@ struct create_args {
 	bool unchecked;
 };
 
-static int read_size(
-    const struct create_args *a, struct options *o, struct err *e)
+static int check_size(const struct create_args *a, struct err *e)
 {
 	uint64_t size;
 
+	return a->c.operands_n < 2 ? 0
+				   : parse_size(a->c.operands[1], "image size",
+					 0, INT64_MAX, &size, e);
+}
+
+static int set_size(
+    const struct create_args *a, struct options *o, struct err *e)
+{
 	if (a->c.operands_n < 2)
 		return 0;
-	if (parse_size(a->c.operands[1], "image size", 0, INT64_MAX, &size, e))
-		return -1;
 	if (options_has(o, "size"))
-		return err_usage(e,
-		    "%s: The image size must be specified only once",
-		    a->c.operands[0]);
+		return err_usage(
+		    e, "The image size must be specified only once");
 	return options_set(o, "size", a->c.operands[1], e);
 }
 
@@ -39,6 +43,21 @@ static int refuse_level(const struct options *o, struct err *e)
 			 "compression_level is for convert -c: an image does "
 			 "not record it")
 		   : 0;
+}
+
+/* -b and -F: the same as options of the format, where it has those. */
+static int add_backing(const struct create_args *a,
+    const struct img_format *fmt, struct options *o, struct err *e)
+{
+	if (a->backing && !fmt->can_backing)
+		return err_usage(e,
+		    "Backing file not supported for file format '%s'",
+		    fmt->name);
+	if (a->backing_fmt && !fmt->can_backing)
+		return err_usage(e,
+		    "Backing file format not supported for file format '%s'",
+		    fmt->name);
+	return createopts_add(o, NULL, a->backing, a->backing_fmt, e);
 }
 
 /* Said before anything is made. */
@@ -76,7 +95,9 @@ static int create(const struct create_args *a, struct options *o, struct err *e)
 	const struct img_format *fmt = createopts_format(a->c.format, e);
 	unsigned flags = a->unchecked ? IMG_CREATE_UNCHECKED : 0;
 
-	if (!fmt || img_create_prepare(name, fmt->name, o, flags, e) ||
+	if (!fmt || img_create_check(fmt->name, o, e) || set_size(a, o, e) ||
+	    add_backing(a, fmt, o, e) ||
+	    img_create_prepare(name, fmt->name, o, flags, e) ||
 	    refuse_level(o, e))
 		return -1;
 	if (!a->c.quiet && announce(name, fmt, o, e))
@@ -98,7 +119,7 @@ static int create_run(void *args)
 
 	if (!a->c.format)
 		a->c.format = "raw";
-	if (!o || createopts_add(o, a->options, a->backing, a->backing_fmt, &e))
+	if (!o || createopts_add(o, a->options, NULL, NULL, &e))
 		return msg_err(&e);
 	if (createopts_help_wanted(o))
 		return help(a);
@@ -106,7 +127,7 @@ static int create_run(void *args)
 		return msg_usage("Expecting image file name");
 	if (a->c.operands_n > 2)
 		return msg_usage("Unexpected argument: %s", a->c.operands[2]);
-	if (read_size(a, o, &e))
+	if (check_size(a, &e))
 		return msg_err(&e);
 	if (!create(a, o, &e))
 		return EXIT_SUCCESS;

@@ -127,7 +127,8 @@ static int copy(struct convert *x, struct err *e)
 {
 	uint64_t size;
 
-	if (open_sources(x, e) || choose_bitmaps(x, e) ||
+	if (convert_check_sources(x, e) || open_sources(x, e) ||
+	    convert_read_target(x, e) || choose_bitmaps(x, e) ||
 	    sum_sizes(x, &size, e))
 		return -1;
 	return x->a->existing ? into_existing(x, size, e)

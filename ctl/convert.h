@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* convert, in two halves: what is asked for (cmd_convert.c), and doing it. */
+/* convert, in parts: what is asked for (cmd_convert.c, convertopts.c), and
+ * doing it (convert.c). */
 #ifndef CTL_CONVERT_H
 #define CTL_CONVERT_H
 
@@ -28,6 +29,10 @@ struct convert {
 	struct bitmaps bitmaps;
 };
 
+/* Can these sources be read together?  Said before any is opened. */
+int convert_check_sources(const struct convert *x, struct err *e);
+/* Read what the target is to be, once the sources are open. */
+int convert_read_target(struct convert *x, struct err *e);
 /* 0, or EXIT_FAILURE after a message. */
 int convert_do(struct convert *x);
 

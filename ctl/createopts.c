@@ -67,7 +67,8 @@ static int by_name(const void *a, const void *b)
 	return strcmp((*x)->name, (*y)->name);
 }
 
-void createopts_list(const struct img_opt *opts)
+/* `more` may be NULL. */
+static void print_sorted(const struct img_opt *opts, const struct img_opt *more)
 {
 	const struct img_opt *sorted[OPTS_MAX];
 	size_t n = 0;
@@ -75,6 +76,8 @@ void createopts_list(const struct img_opt *opts)
 	for (; opts->name && n < OPTS_MAX; opts++)
 		if (opts->help)
 			sorted[n++] = opts;
+	for (; more && more->name && n < OPTS_MAX; more++)
+		sorted[n++] = more;
 	qsort(sorted, n, sizeof sorted[0], by_name);
 	for (size_t i = 0; i < n; i++) {
 		int len = printf(
@@ -83,6 +86,11 @@ void createopts_list(const struct img_opt *opts)
 		printf(
 		    "%*s - %s\n", len < 24 ? 24 - len : 0, "", sorted[i]->help);
 	}
+}
+
+void createopts_list(const struct img_opt *opts)
+{
+	print_sorted(opts, NULL);
 }
 
 int createopts_help(const char *format, const char *target)
@@ -96,7 +104,7 @@ int createopts_help(const char *format, const char *target)
 		printf("Supported options:\n");
 	else
 		printf("Supported %s options:\n", format);
-	createopts_list(fmt->create_opts);
+	print_sorted(fmt->create_opts, target ? img_file_opts : NULL);
 	if (!target)
 		printf("\nThe protocol level may support further options.\n"
 		       "Specify the target filename to include those "
@@ -144,10 +152,10 @@ static int print_value(
 	return err_is_set(e) ? -1 : 0;
 }
 
-int createopts_print(
-    FILE *f, const struct img_format *fmt, struct options *o, struct err *e)
+static int print_list(
+    FILE *f, const struct img_opt *list, struct options *o, struct err *e)
 {
-	for (const struct img_opt *d = fmt->create_opts; d->name; d++) {
+	for (const struct img_opt *d = list; d->name; d++) {
 		if (options_has(o, d->name)) {
 			if (print_value(f, d, o, e))
 				return -1;
@@ -156,4 +164,13 @@ int createopts_print(
 		}
 	}
 	return 0;
+}
+
+int createopts_print(
+    FILE *f, const struct img_format *fmt, struct options *o, struct err *e)
+{
+	return print_list(f, fmt->create_opts, o, e) ||
+		       print_list(f, img_file_opts, o, e)
+		   ? -1
+		   : 0;
 }

@@ -323,6 +323,8 @@ struct img_format {
 	const struct img_opt *create_opts; /* ends with a NULL name */
 	const struct img_opt *amend_opts;  /* the same; NULL: none */
 };
+/* Those that every format takes for a file that is made; ends likewise. */
+extern const struct img_opt img_file_opts[];
 /* NULL when unknown.  Names are exact. */
 const struct img_format *img_format_find(const char *name);
 /* The i-th format in the order that they are listed; NULL past the end. */
@@ -337,6 +339,8 @@ const struct img_format *img_format_at(unsigned i);
 #define IMG_CREATE_UNCHECKED 0x1u
 int img_create(const char *name, const char *format, struct options *o,
     unsigned flags, struct err *e);
+/* Are these options of that format, with values of their types?  No more. */
+int img_create_check(const char *format, struct options *o, struct err *e);
 /*
  * The first step of img_create(), to be able to say what will be made: checks
  * names and types of the options and looks at the backing file.  Sets `size`

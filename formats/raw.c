@@ -7,10 +7,8 @@
  * of the host file are holes of the disk (`refines`).
  */
 #include <errno.h>
-#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #include "core/prealloc.h"
 #include "driver.h"
@@ -104,10 +102,6 @@ static const struct img_opt create_opts[] = {
     {"size", IMG_OPT_SIZE, "Virtual disk size", NULL},
     {"preallocation", IMG_OPT_STR,
 	"Preallocation mode (allowed values: off, falloc, full)", NULL},
-    {"nocow", IMG_OPT_BOOL, "Turn off copy-on-write (valid only on btrfs)",
-	NULL},
-    {"extent_size_hint", IMG_OPT_SIZE,
-	"Extent size hint for the image file, 0 to disable", NULL},
     {0},
 };
 
@@ -120,51 +114,11 @@ static int read_prealloc(
 	if (!text)
 		return 0;
 	if (!img_prealloc_parse(text, how))
-		return err_usage(e, "Invalid parameter '%s'", text);
+		return err_usage(e, "invalid parameter value: %s", text);
 	if (*how == IMG_PREALLOC_METADATA)
 		return err_unsupported(
 		    e, "Unsupported preallocation mode: %s", text);
 	return 0;
-}
-
-/* What file systems can be told about a new file; most ignore it. */
-struct hints {
-	bool nocow;
-	bool has_extent;
-	uint64_t extent_len; /* bytes; 0: none */
-};
-
-static int read_hints(struct options *o, struct hints *h, struct err *e)
-{
-	int given;
-
-	*h = (struct hints){0};
-	if (options_bool(o, "nocow", &h->nocow, e) < 0)
-		return -1;
-	given = options_size(o, "extent_size_hint", &h->extent_len, e);
-	h->has_extent = given > 0;
-	if (given > 0 && h->extent_len > UINT32_MAX)
-		return err_usage(e, "Extent size hint is too large");
-	return given < 0 ? -1 : 0;
-}
-
-static void give_hints(const struct hostfile *f, const struct hints *h)
-{
-	struct fsxattr x = {0};
-	int flags = 0;
-
-	if (f->fd < 0)
-		return;
-	if (h->nocow && !ioctl(f->fd, FS_IOC_GETFLAGS, &flags)) {
-		flags |= FS_NOCOW_FL;
-		ioctl(f->fd, FS_IOC_SETFLAGS, &flags);
-	}
-	if (h->has_extent && !ioctl(f->fd, FS_IOC_FSGETXATTR, &x)) {
-		x.fsx_extsize = (uint32_t)h->extent_len;
-		x.fsx_xflags &= ~(uint32_t)FS_XFLAG_EXTSIZE;
-		x.fsx_xflags |= h->extent_len ? FS_XFLAG_EXTSIZE : 0;
-		ioctl(f->fd, FS_IOC_FSSETXATTR, &x);
-	}
 }
 
 /*
@@ -199,19 +153,16 @@ static int grow_file(struct hostfile *f, uint64_t from, uint64_t to,
 static int raw_create_check(const struct create_args *a, struct err *e)
 {
 	enum img_prealloc how;
-	struct hints h;
 
-	return read_prealloc(a->o, &how, e) || read_hints(a->o, &h, e) ? -1 : 0;
+	return read_prealloc(a->o, &how, e);
 }
 
 static int raw_create(const struct create_args *a, struct err *e)
 {
 	enum img_prealloc how;
-	struct hints h;
 
-	if (read_prealloc(a->o, &how, e) || read_hints(a->o, &h, e))
+	if (read_prealloc(a->o, &how, e))
 		return -1;
-	give_hints(a->file, &h);
 	if (a->file->fixed_size) {
 		if (host_size(a->file) >= a->size)
 			return 0;

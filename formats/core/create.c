@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "../host/nbd_name.h"
+#include "hints.h"
 #include "open.h"
 #include "optcheck.h"
 #include "registry.h"
@@ -148,25 +149,47 @@ static int read_common(const struct driver *drv, struct create_args *a,
 	return 0;
 }
 
+static bool is_backing(const char *key)
+{
+	return !strcmp(key, "backing_file") || !strcmp(key, "backing_fmt");
+}
+
+/* `any`: a backing file may be named, even if the format has none. */
 static int check_known(
-    const struct driver *drv, const struct options *o, struct err *e)
+    const struct driver *drv, const struct options *o, bool any, struct err *e)
 {
 	const char *key, *value;
 
-	for (unsigned i = 0; options_at(o, i, &key, &value); i++) {
+	for (unsigned i = 0; options_at(o, i, &key, &value); i++)
 		if (!opt_find(drv->info.create_opts, key) &&
-		    strcmp(key, "backing_file") && strcmp(key, "backing_fmt"))
+		    !opt_find(img_file_opts, key) && !(any && is_backing(key)))
 			return err_usage(e, "Invalid parameter '%s'", key);
-	}
 	return 0;
+}
+
+static int check_types(
+    const struct driver *drv, struct options *o, struct err *e)
+{
+	return opts_check_types(drv->info.create_opts, o, e) ||
+		       opts_check_types(img_file_opts, o, e)
+		   ? -1
+		   : 0;
+}
+
+int img_create_check(const char *format, struct options *o, struct err *e)
+{
+	const struct driver *drv = find_creator(format, e);
+
+	return !drv || check_known(drv, o, false, e) || check_types(drv, o, e)
+		   ? -1
+		   : 0;
 }
 
 /* What can be said without the driver: names, types, size, backing file. */
 static int prepare_common(const struct driver *drv, struct create_args *a,
     bool unchecked, struct err *e)
 {
-	if (check_known(drv, a->o, e) ||
-	    opts_check_types(drv->info.create_opts, a->o, e))
+	if (check_known(drv, a->o, true, e) || check_types(drv, a->o, e))
 		return -1;
 	return read_common(drv, a, unchecked, e);
 }
@@ -174,7 +197,9 @@ static int prepare_common(const struct driver *drv, struct create_args *a,
 static int prepare(const struct driver *drv, struct create_args *a,
     bool unchecked, struct err *e)
 {
-	if (prepare_common(drv, a, unchecked, e))
+	struct hints h;
+
+	if (prepare_common(drv, a, unchecked, e) || hints_read(a->o, &h, e))
 		return -1;
 	return drv->create_check ? drv->create_check(a, e) : 0;
 }
@@ -214,10 +239,12 @@ int img_create(const char *name, const char *format, struct options *o,
 {
 	const struct driver *drv = find_creator(format, e);
 	struct create_args a = {.name = name, .o = o};
+	struct hints h;
 	int rc;
 
 	if (!drv || open_storage_check(name, e) ||
-	    prepare(drv, &a, flags & IMG_CREATE_UNCHECKED, e))
+	    prepare(drv, &a, flags & IMG_CREATE_UNCHECKED, e) ||
+	    hints_read(o, &h, e))
 		return -1;
 	a.file = open_to_create(name, e);
 	if (!a.file)
@@ -225,8 +252,10 @@ int img_create(const char *name, const char *format, struct options *o,
 	rc = open_lock(a.file, e);
 	if (!rc && !a.file->fixed_size)
 		rc = host_truncate(a.file, 0, e);
-	if (!rc)
+	if (!rc) {
+		hints_give(a.file, &h);
 		rc = drv->create(&a, e);
+	}
 	return host_close(a.file, e) ? -1 : rc;
 }
 
@@ -281,7 +310,7 @@ int img_measure(const char *format, struct options *o, struct image *src,
 	const struct driver *drv = find_creator(format, e);
 	uint64_t size = 0;
 
-	if (!drv || check_known(drv, o, e))
+	if (!drv || check_known(drv, o, true, e))
 		return -1;
 	if (!drv->measure)
 		return err_unsupported(e,

@@ -139,8 +139,8 @@ static int open_backing(
 	if (!sub)
 		return -1;
 	if (given && *given)
-		return err_usage(
-		    e, "Cannot find device='' nor node-name='%s'", given);
+		return err_usage(e,
+		    "Cannot find device='%s' nor node-name='%s'", given, given);
 	if ((l->how->flags & IMG_O_NO_BACKING) ||
 	    l->how->gate == IMG_GATE_METADATA)
 		return 0;
@@ -275,7 +275,8 @@ static struct hostfile *tree_file(
 		return open_file_options(o, host_flags, e);
 	}
 	if (node) {
-		err_usage(e, "Cannot find device='' nor node-name='%s'", node);
+		err_usage(e, "Cannot find device='%s' nor node-name='%s'", node,
+		    node);
 		return NULL;
 	}
 	sub = options_sub(o, "file", e);

@@ -190,8 +190,11 @@ if mount_new btrfs; then
 	(cd btrfs && test_sharing)
 	# Blocks without checksums are not shared with those that have them.
 	cp random btrfs/in.raw
-	"$IMGCTL" convert -o nocow=on btrfs/in.raw btrfs/to
-	same random btrfs/to
+	for o in raw qcow2; do
+		"$IMGCTL" convert -O $o -o nocow=on btrfs/in.raw btrfs/to
+		qemu-img compare -q -f raw -F $o random btrfs/to
+		lsattr btrfs/to | grep -q '^[^ ]*C'
+	done
 	tested+=btrfs
 fi
 [ -n "$tested" ] || skip "neither XFS nor btrfs can be mounted here"

@@ -186,3 +186,29 @@ expect_err 'Failed to get "write" lock'
 
 # Nothing is left behind.
 [ -z "$(find . -name '.*.??????')" ]
+
+# Hints for the file system go with every format.
+for f in raw qcow2; do
+	create -f $f -o nocow=on,extent_size_hint=1M b 1M
+	create -f $f -o nocow=x b 1M
+	create -f $f -o extent_size_hint=8G b 1M
+	create -f $f b 1M -o nocow
+	made b
+done
+expect_exit 0 "$IMGCTL" create -f qcow2 -o help
+if grep -q nocow out; then
+	fail "an option of the file in the list of the format"
+fi
+expect_exit 0 "$IMGCTL" create -f qcow2 -o help name
+expect_out '  nocow='
+expect_exit 0 "$IMGCTL" measure -O qcow2 -o nocow=on --size 1M
+
+# An option that the format does not have is said before anything else.
+for o in backing_file=b backing_fmt=raw cluster_size=4k foo=1; do
+	create -f raw -o $o -b b -F raw a 1M
+	create -f raw -o $o,size=1M a 1M
+done
+create -f raw -F raw a 1M
+create -f raw -b b a 1M
+create -f raw -b b -o size=1M a 1M
+create -o preallocation=bogus a 1M
