@@ -14,7 +14,8 @@ packages_demo=(e2fsprogs file libnbd-bin nbdkit)
 packages_test=(btrfs-progs clang clang-format libclang-rt-14-dev cppcheck
 	libcmocka-dev bsdextrautils bzip2 e2fsprogs fdisk file fio gnutls-bin
 	jq libnbd-bin mandoc nbdkit python3 python3-libnbd qemu-utils shellcheck util-linux
-	xfsprogs)
+	xfsprogs
+	busybox-static cpio qemu-system-x86)
 
 missing_packages()
 {

@@ -288,7 +288,8 @@ static void truncated(void **state)
 		struct qcow2_header h;
 
 		assert_ok(host_truncate(f, keep[i], &e), &e);
-		assert_fails(qcow2_header_read(f, false, &h, &e), &e, EINVAL, "");
+		assert_fails(
+		    qcow2_header_read(f, false, &h, &e), &e, EINVAL, "");
 		host_put(f);
 	}
 	free(image);
