@@ -406,9 +406,34 @@ static void faults(void **state)
 	host_put(w.file);
 }
 
+/* A device cannot grow: the new counts go where there is room. */
+static void device(void **state)
+{
+	static struct world w;
+	struct err e = ERR_INIT;
+	CLEANUP(options) struct options *o = options_new(&e);
+	struct img_check found;
+
+	(void)state;
+	w = (struct world){.file = host_open_memory("device", 0, &e)};
+	assert_ok(options_parse(o, "size=400k,cluster_size=4k", NULL, &e), &e);
+	assert_ok(img_create_host(w.file, "qcow2", o, &e), &e);
+	prepare(&w, &damages[3], 6);
+	w.file->fixed_size = true;
+	assert_fails(repair(w.file, IMG_REPAIR_ALL, &found, &e), &e, ENOSPC,
+	    "no room for new reference counts");
+	w.file->fixed_size = false;
+	assert_ok(host_truncate(w.file, host_size(w.file) + 3 * 4096, &e), &e);
+	w.file->fixed_size = true;
+	assert_ok(repair(w.file, IMG_REPAIR_ALL, &found, &e), &e);
+	assert_int_equal(found.corruptions + found.leaks, 0);
+	expect_disk(&w, w.file);
+	host_put(w.file);
+}
+
 int main(void)
 {
-	struct CMUnitTest tests[2 * ARRAY_N(damages)];
+	struct CMUnitTest tests[2 * ARRAY_N(damages) + 1];
 	size_t n = 0;
 
 	for (size_t i = 0; i < ARRAY_N(damages); i++) {
@@ -421,5 +446,6 @@ int main(void)
 		    .test_func = faults,
 		    .initial_state = d};
 	}
+	tests[n++] = (struct CMUnitTest)cmocka_unit_test(device);
 	return _cmocka_run_group_tests("repair", tests, n, NULL, NULL);
 }

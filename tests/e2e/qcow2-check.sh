@@ -14,12 +14,23 @@ limit=65536
 if grep -q __asan_init "$IMGCTL" || grep -q __tsan_init "$IMGCTL"; then
 	limit=$((limit * 16)) # a sanitizer's own memory
 fi
-python3 - "$IMGCTL" "$limit" <<'END'
+# needs_memory LIMIT ARGS...: imgctl check with at most so many KiB
+needs_memory()
+{
+	python3 - "$IMGCTL" "$@" <<'END'
 import resource, subprocess, sys
-subprocess.run([sys.argv[1], "check", "-q", "big.qcow2"], check=True)
+subprocess.run([sys.argv[1], "check"] + sys.argv[3:], check=True)
 kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 assert kib < int(sys.argv[2]), "%d KiB used" % kib
 END
+}
+needs_memory "$limit" -q big.qcow2
+# The entry of a refcount block is damaged: all counts are made anew.
+printf '\001' | dd of=big.qcow2 bs=1 seek=$((0x10007)) conv=notrunc status=none
+expect_exit 2 "$IMGCTL" check -q big.qcow2
+expect_err 'refcount table entry 0 has reserved bits set'
+needs_memory $((limit * 4)) -q -r all big.qcow2
+needs_memory "$limit" -q big.qcow2
 rm big.qcow2
 
 # Time: an L1 table of 32 MiB that always points to the same full L2 table, and

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Fuzz target: the input is a qcow2 image in memory.  It is looked at, checked
- * and written to; other files that it names are not opened.
+ * Fuzz target: the input is a qcow2 image in memory.  It is looked at, checked,
+ * repaired and written to; other files that it names are not opened.
  */
 #include <stdlib.h>
 
@@ -150,6 +150,23 @@ static void check(const uint8_t *data, size_t len)
 	img_drop(img);
 }
 
+/* After a repair that says that all is well, all is well. */
+static void repair(const uint8_t *data, size_t len, enum img_repair what)
+{
+	struct image *img = open_input(data, len, IMG_O_CHECK | IMG_O_RDWR);
+	struct img_check out, again;
+	struct err e = ERR_INIT;
+
+	if (!img)
+		return;
+	if (!img_repair(img, what, &out, NULL, NULL, &e) &&
+	    (img_check(img, &again, NULL, NULL, &e) ||
+		again.corruptions != out.corruptions ||
+		again.leaks != out.leaks))
+		abort();
+	img_drop(img);
+}
+
 /* Whatever fails, it must fail in order. */
 static void change(const uint8_t *data, size_t len)
 {
@@ -184,6 +201,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	look(data, len);
 	check(data, len);
+	repair(data, len, IMG_REPAIR_LEAKS);
+	repair(data, len, IMG_REPAIR_ALL);
 	change(data, len);
 	return 0;
 }
