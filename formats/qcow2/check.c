@@ -264,17 +264,25 @@ static int each_snapshot(
 	return rc;
 }
 
+/* The entries that could be read, and those that could not. */
 static void look_at_table(struct check *c, const struct qcow2_snapshot_table *t)
 {
-	uint64_t end = c->q->h.snapshot_host + t->len;
+	const struct qcow2_snapshot *last = t->n ? &t->item[t->n - 1] : NULL;
+	uint64_t more = c->q->h.snapshot_n - t->n;
 
-	if (t->n < c->q->h.snapshot_n)
-		check_corrupt(c, c->q->h.snapshot_n - t->n,
-		    "ERROR the snapshot table is too large: no room for %zu "
-		    "entries",
-		    c->q->h.snapshot_n - t->n);
-	if (t->n < c->q->h.snapshot_n || end > c->file_len)
+	if (more) {
+		check_corrupt(c, more,
+		    "ERROR the snapshot table is too large: no room for "
+		    "%" PRIu64 " entries",
+		    more);
 		c->snapshots_bad = true;
+	}
+	if (last &&
+	    c->q->h.snapshot_host + last->at + last->len > c->file_len) {
+		check_corrupt(
+		    c, 1, "ERROR the snapshot table exceeds the file");
+		c->snapshots_bad = true;
+	}
 }
 
 /* Without the snapshots nothing can be said about the counts: stop then. */

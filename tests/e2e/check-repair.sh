@@ -95,4 +95,4 @@ expect_exit 1 "$IMGCTL" check -r all images/sound.qcow2
 expect_err 'Failed to get "write" lock'
 
 mkdir damage
-(cd damage && python3 -B "$SRC/tests/e2e/qcow2-repair.py" "$IMGCTL" 1 60 40)
+(cd damage && python3 -B "$SRC/tests/e2e/qcow2-repair.py" "$IMGCTL" 1 45 30)
