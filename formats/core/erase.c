@@ -83,12 +83,15 @@ static int zero_grains(struct image *img, uint64_t start, uint64_t end,
 	    (flags & IMG_MAY_TRIM) ? UNMAP_ZERO_TRIM : UNMAP_ZERO;
 
 	while (start < end) {
+		struct extent x;
 		uint64_t done;
 
 		if (unmap_once(img, start, end - start, how, &done, e))
 			return -1;
 		if (!done) {
-			done = end - start;
+			if (write_map(img, start, end - start, &x, e))
+				return -1;
+			done = x.len;
 			if (img->drv->unmap)
 				done = min_u64(done, max_u64(img->unit, MiB));
 			if (zero_as_data(img, done, start, flags, e))

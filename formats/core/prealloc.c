@@ -26,7 +26,6 @@ static bool has_space(const struct extent *x)
 {
 	switch (x->kind) {
 	case EXT_HOLE:
-		return false;
 	case EXT_ZERO:
 		return x->flags & EXT_F_SPACE;
 	case EXT_DATA:

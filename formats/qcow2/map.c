@@ -192,6 +192,7 @@ static int map_cluster(struct image *img, const struct qcow2_entry *n,
 		x->flags = qcow2_owns_space(q, n) ? EXT_F_SPACE : 0;
 	} else {
 		x->kind = EXT_HOLE;
+		x->flags = qcow2_owns_space(q, n) ? EXT_F_SPACE : 0;
 	}
 	return 0;
 }

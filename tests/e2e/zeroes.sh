@@ -135,3 +135,13 @@ maps_agree over.qcow2
 layer grown.qcow2 100k - ''
 agree resize --preallocation=full grown.qcow2 300k
 maps_agree grown.qcow2
+
+# In a data file what is data is zeroed in place; what is around it is mapped
+# as zeroes too.
+"$IMGCTL" create -q -f qcow2 -o data_file=data.raw ours/outside.qcow2 1M
+start_imgd --discard=unmap -f qcow2 ours/outside.qcow2
+nbdsh -u "$URI" -c 'h.pwrite(b"\1" * 65536, 262144)' \
+	-c 'h.zero(1 << 20, 0, nbd.CMD_FLAG_NO_HOLE)'
+stop_server
+(cd ours && qemu-img map --output=json outside.qcow2) >map
+expect_exit 1 grep '"present": false' map
