@@ -12,6 +12,8 @@ printed as a script.
 $DIFFER_SEED	the first seed (default 1)
 $DIFFER_N	how many (default 500)
 $DIFFER_OPS	operations in a sequence (default: 6 to 12)
+$DIFFER_MAX	failures after which it ends (default 10)
+$DIFFER_SHRINK	seconds spent on making a failing sequence shorter (default 60)
 """
 import os
 import sys
@@ -22,12 +24,13 @@ from random import Random
 
 import generate
 import state
-from sandbox import Difference, Sandbox, script
+from sandbox import Difference, Op, Sandbox, script
+from world import World
 
 FIRST = int(os.environ.get("DIFFER_SEED", 1))
 COUNT = int(os.environ.get("DIFFER_N", 500))
 OPS_N = int(os.environ.get("DIFFER_OPS", 0))
-SHRINK_SECONDS = 60
+SHRINK_SECONDS = int(os.environ.get("DIFFER_SHRINK", 60))
 FAILURES_MAX = int(os.environ.get("DIFFER_MAX", 10))
 
 
@@ -45,8 +48,8 @@ def step(box, op, rng, world=None):
     done = box.do(op)
     if done and not op.same_map:
         for name in op.touch:
-            state.same_content(box, name, fmt_of(name), ["qemu-img"] * 2)
-        box.do(generate.Op("adopt"))
+            state.same_bytes(box, name, fmt_of(name))
+        box.do(Op("adopt"))
     for name in op.touch:
         info = state.same_image(box, name, fmt_of(name), rng)
         if world:
@@ -88,7 +91,7 @@ def smaller(ops):
         if len(op.requests) > 1:
             for k in range(len(op.requests)):
                 rest = op.requests[:k] + op.requests[k + 1:]
-                new = generate.Op(**{**vars(op), "requests": rest})
+                new = Op(**{**vars(op), "requests": rest})
                 yield ops[:i] + [new] + ops[i + 1:]
 
 
@@ -113,13 +116,14 @@ def shrink(folder, ops, names, seed, difference):
 def sequence(folder, seed):
     """Returns None, or the report of a difference."""
     rng = Random(seed)
-    world = generate.World(rng)
+    world = World(rng)
     box = sandbox(folder)
     ops = []
     try:
         for _ in range(OPS_N or rng.randrange(6, 13)):
-            ops.append(generate.next_op(world))
-            step(box, ops[-1], rng, world)
+            for op in generate.next_ops(world):
+                ops.append(op)
+                step(box, op, rng, world)
         finish(box, list(world.images), rng)
         return None
     except Difference as e:

@@ -1,132 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Random operations that fit what is there.
 
-World is what the generator knows of the images, from the reference's `info`.
 To add an operation: write a function that takes the World and returns an Op,
-or None where nothing fits, and put it in the table at the end.
+a list of Ops that belong together, or None where nothing fits, and put it in
+the table at the end.
 """
-from dataclasses import dataclass, field
-
 from sandbox import Op
-
-KIB, MIB = 1024, 1024 * 1024
-FILES_MAX = 6
-CLUSTERS = [512, 512, 1024, 2048, 4096, 4096, 8192, 16384, 16384, 32768,
-            65536, 65536, 65536, 65536, 131072, 262144, 524288, MIB,
-            2 * MIB, 2 * MIB]
-
-
-@dataclass
-class Image:
-    name: str
-    fmt: str
-    size: int
-    cluster: int = 65536
-    backing: str = None
-    v2: bool = False
-    extended: bool = False
-    data_file: bool = False
-    snapshots: list = field(default_factory=list)
-    bitmaps: list = field(default_factory=list)
-    resized: bool = False
-
-
-def image_of(name, info):
-    data = info.get("format-specific", {}).get("data", {})
-    return Image(
-        name, info["format"], info["virtual-size"],
-        info.get("cluster-size", 65536), info.get("backing-filename"),
-        data.get("compat") == "0.10", data.get("extended-l2", False),
-        "data-file" in data,
-        info.get("snapshots", []),
-        [b["name"] for b in data.get("bitmaps", [])])
-
-
-class World:
-    def __init__(self, rng):
-        self.rng = rng
-        self.images = {}
-        self.made_n = 0
-        # Host holes in what falloc made come and go: in few sequences only.
-        self.falloc = self.chance(.15)
-        self.modes = ["full", "full", "falloc"][:2 + self.falloc]
-
-    def note(self, name, info):
-        """What became of it; `info` is None if it is gone or broken."""
-        if info is None:
-            self.images.pop(name, None)
-        else:
-            image, old = image_of(name, info), self.images.get(name)
-            image.resized = old and (old.resized or old.size != image.size)
-            self.images[name] = image
-
-    def new_name(self, fmt):
-        self.made_n += 1
-        return f"{chr(ord('a') + (self.made_n - 1) % 26)}.{fmt}"
-
-    def chain(self, name):
-        """The image and those below it."""
-        out = []
-        while name in self.images and name not in out:
-            out.append(name)
-            name = self.images[name].backing
-        return out
-
-    def users(self, name):
-        """Images that read from it."""
-        return [n for n in self.images if n != name and name in self.chain(n)]
-
-    def chance(self, probability):
-        return self.rng.random() < probability
-
-    def pick(self, test=lambda image: True):
-        fit = [i for i in self.images.values() if test(i)]
-        return self.rng.choice(fit) if fit else None
-
-    def qcow2(self, test=lambda image: True):
-        return self.pick(lambda i: i.fmt == "qcow2" and test(i))
-
-    def size(self):
-        r = self.rng
-        largest = r.choice([256 * KIB, MIB, 3 * MIB, 8 * MIB])
-        size = r.randrange(1, largest)
-        return size - size % r.choice([512, 4096, 65536, 65536]) or 65536
-
-    def options(self, backing=None, packed=False, data_file=None):
-        """Random -o options of a qcow2 image."""
-        r = self.rng
-        cluster = r.choice(CLUSTERS)
-        out = [f"cluster_size={cluster}"]
-        if self.chance(.15):
-            return out + ["compat=0.10"]
-        if self.chance(.3):
-            bits = r.choice([1, 2, 4, 8, 16, 32, 64])
-            out.append(f"refcount_bits={bits}")
-        if self.chance(.15):
-            out.append("lazy_refcounts=on")
-        if self.chance(.25):
-            out.append("compression_type=zstd")
-        extended = cluster >= 16384 and self.chance(.3)
-        if extended:
-            out.append("extended_l2=on")
-        if data_file and not packed and self.chance(.12):
-            out.append(f"data_file={data_file}")
-            if not backing and self.chance(.5):
-                out.append("data_file_raw=on")
-        if not packed and (extended or not backing) and self.chance(.15):
-            mode = r.choice(["metadata", *self.modes])
-            out.append(f"preallocation={mode}")
-        return out
-
-
-def is_loose(args):
-    """See state.py."""
-    return any("falloc" in a or "data_file" in a for a in args)
-
-
-def option_args(options):
-    return ["-o", ",".join(options)] if options else []
-
+from world import KIB, MIB, FILES_MAX, is_loose, option_args
 
 # ---- making images -----------------------------------------------------------
 
@@ -217,6 +97,12 @@ def guest_io(w):
 
 # ---- one image ---------------------------------------------------------------
 
+def is_cut(image, new):
+    """Does the end that moves cut a cluster?  We make zeroes of what is past
+    it; the reference keeps what is compressed, or writes zeroes as data."""
+    return image.fmt == "qcow2" and min(new, image.size) % image.cluster
+
+
 def resize(w):
     image = w.pick()
     if not image:
@@ -226,11 +112,15 @@ def resize(w):
               image.size + 512 * r.randrange(-300, 300))
     if new < image.size:
         args += ["--shrink"] if w.chance(.9) else []
+        if w.chance(.7):
+            new = max(new // image.cluster, 1) * image.cluster
     elif w.chance(.25):
         modes = ["metadata"] if image.fmt == "qcow2" else []
         args.append("--preallocation=" + r.choice(modes + w.modes))
+    # The reference may fail to preallocate where its file is longer already.
     return Op("tool", [*args, image.name, str(new)], touch=[image.name],
-              loose=is_loose(args))
+              we_can=new > image.size and "prealloc" in args[-1],
+              loose=is_loose(args), same_map=not is_cut(image, new))
 
 
 def snapshot(w):
@@ -278,6 +168,43 @@ def bitmap(w):
               touch=[image.name])
 
 
+def amend(w):
+    image = w.qcow2()
+    if not image:
+        return None
+    r = w.rng
+    new = image.size + 65536 * r.randrange(-2, 20)
+    options = r.sample([
+        f"compat={r.choice(['0.10', '1.1', 'v2', 'v3'])}",
+        f"refcount_bits={r.choice([1, 2, 4, 8, 16, 16, 32, 64])}",
+        f"lazy_refcounts={r.choice(['on', 'off'])}",
+        f"size={max(new, 512)}",
+        "data_file_raw=off",
+    ], r.choice([1, 1, 1, 2]))
+    return Op("tool", ["amend", "-f", "qcow2", *option_args(options),
+                       image.name], touch=[image.name],
+              same_map=not is_cut(image, new))
+
+
+def damage_and_repair(w):
+    """The same bytes, the same damage: both must find and repair the same.
+    (With bitmaps, the reference can lose the snapshots.)"""
+    image = w.qcow2(lambda i: not i.data_file and not i.bitmaps)
+    if not image:
+        return None
+    r = w.rng
+    name = image.name
+    how = [r.random(), r.choice([0, 0, 1, 2, 3])]
+    mode = r.choice(["leaks", "all", "all"])
+    return [Op("adopt"),
+            Op("damage", [name, *map(str, how)]),
+            Op("tool", ["check", "-f", "qcow2", name], same_out=False),
+            Op("tool", ["check", "-f", "qcow2", "-r", mode, name],
+               touch=[name], same_out=False),
+            Op("tool", ["check", "-f", "qcow2", "-r", "all", name],
+               touch=[name], same_out=False)]
+
+
 # ---- chains ------------------------------------------------------------------
 
 def commit(w):
@@ -291,8 +218,7 @@ def commit(w):
     if len(chain) > 2 and w.chance(.4):
         touch = [image.name, w.rng.choice(chain[1:])]
         args += ["-b", touch[1]]
-    return Op("tool", [*args, image.name], touch=touch,
-              loose=w.images[touch[1]].fmt == "raw")
+    return Op("tool", [*args, image.name], touch=touch, same_map=False)
 
 
 def rebase(w):
@@ -313,8 +239,10 @@ def rebase(w):
         args, theirs = [*args, "-c", image.name], [*args, image.name]
     else:
         args.append(image.name)
+    # The reference writes zeroes as data, and marks other parts of clusters
+    # in bitmaps.
     return Op("tool", args, theirs=theirs, touch=[image.name],
-              same_map=not theirs)
+              same_map=unsafe)
 
 
 def convert(w):
@@ -384,11 +312,12 @@ def convert_into(w):
                     i.name not in w.chain(source.name))
     if not target:
         return None
-    packed = target.fmt == "qcow2" and w.chance(.2)
+    how = convert_how(w, target.fmt == "qcow2" and w.chance(.2))
     # The reference compresses no cluster that has data already.
     return Op("tool", ["convert", "-n", "-f", source.fmt, "-O", target.fmt,
-                       *convert_how(w, packed), source.name, target.name],
-              touch=[target.name], we_can=packed,
+                       *how, source.name, target.name],
+              touch=[target.name], we_can="-c" in how,
+              loose=is_loose(how) or target.fmt == "raw",
               same_map=target.cluster >= 4096 and not target.extended)
 
 
@@ -464,6 +393,8 @@ TABLE = [
     (8, resize),
     (14, snapshot),
     (8, bitmap),
+    (4, amend),
+    (2, damage_and_repair),
     (7, commit),
     (9, rebase),
     (10, convert),
@@ -476,12 +407,12 @@ TABLE = [
 ]
 
 
-def next_op(w):
-    """The next operation; the first ones make images and fill them."""
+def next_ops(w):
+    """What comes next; the first is to make an image."""
     if not w.images:
-        return w.rng.choice([make_raw, make_qcow2, make_qcow2])(w)
+        return [w.rng.choice([make_raw, make_qcow2, make_qcow2])(w)]
     weights = [weight for weight, _ in TABLE]
     while True:
         op = w.rng.choices(TABLE, weights)[0][1](w)
         if op:
-            return op
+            return op if isinstance(op, list) else [op]

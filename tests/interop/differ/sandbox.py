@@ -10,6 +10,7 @@ io      requests on one image: the reference's by qemu-io; ours by imgd and an
         NBD client (nbd), by `imgctl bench` (bench) or by qemu-io (qemu)
 swap    from now on each tool works on what the other has made
 adopt   the reference goes on with a copy of our files
+damage  a reference count is wrong (damage.py)
 """
 import os
 import shlex
@@ -19,6 +20,8 @@ from dataclasses import dataclass, field
 from random import Random
 
 import nbd
+
+import damage
 
 TIMEOUT = 120
 NOISE_LEN = 256 * 1024
@@ -106,6 +109,11 @@ class Sandbox:
             return True
         if op.kind == "adopt":
             self.adopt()
+            return True
+        if op.kind == "damage":
+            for side in ("ours", "theirs"):
+                damage.damage(self.path(side, op.args[0]),
+                              float(op.args[1]), int(op.args[2]))
             return True
         if op.kind == "io":
             ours = self.our_io(op)
@@ -261,6 +269,9 @@ def shell(op):
     """The lines of a script that does it on both sides."""
     if op.kind == "swap":
         return ["mv ours swap; mv theirs ours; mv swap theirs"]
+    if op.kind == "damage":
+        return [in_dir(side, ["python3", damage.__file__, *op.args])
+                for side in ("ours", "theirs")]
     if op.kind == "adopt":
         return ["rm -rf theirs; cp -a --sparse=auto ours theirs"]
     if op.kind == "tool":
