@@ -13,7 +13,7 @@
 #include "rng.h"
 
 #define SIZE  (1200 * KiB)
-#define SEEDS EFFORT(12u, 5u)
+#define SEEDS EFFORT(6u, 4u)
 
 static struct image *open_on(
     struct hostfile *f, const char *snapshot, unsigned flags, struct err *e)
