@@ -149,6 +149,11 @@ cases = [
     Case("resize raw", "resize -f raw src.raw 600k", changes=["src.raw"]),
     Case("resize --shrink", "resize --shrink snap.qcow2 50k",
          changes=["snap.qcow2"]),
+    Case("amend refcount_bits", "amend -o refcount_bits=4,lazy_refcounts=on "
+         "snap.qcow2", disks=["snap.qcow2"]),
+    Case("amend down", "amend -o compat=0.10 top.qcow2", disks=["top.qcow2"]),
+    Case("amend size", "amend -o size=50k,refcount_bits=64 target.qcow2",
+         changes=["target.qcow2"]),
     Case("snapshot -c", "snapshot -c two snap.qcow2", disks=["snap.qcow2"]),
     Case("snapshot -a", "snapshot -a one snap.qcow2", changes=["snap.qcow2"]),
     Case("snapshot -d", "snapshot -d one snap.qcow2", disks=["snap.qcow2"]),
