@@ -137,6 +137,34 @@ qemu-img convert -O raw -l one ours/shared.qcow2 one.new
 same one.raw one.new
 qemu-img check -q ours/shared.qcow2
 
+# A snapshot of an old program has no extra data; version 3 asks for it.
+layer old.qcow2 1M - compat=0.10,cluster_size=4k 'write -P 1 0 100k'
+both qemu-img snapshot -c first old.qcow2
+both qemu-img snapshot -c second old.qcow2
+strip_extra()
+{
+	python3 - "$1" <<'PY'
+import struct, sys
+with open(sys.argv[1], "r+b") as f:
+    f.seek(60)
+    n, table = struct.unpack(">IQ", f.read(12))
+    f.seek(table)
+    old, new, at = f.read(4096), b"", 0
+    for _ in range(n):
+        id_len, name_len = struct.unpack_from(">HH", old, at + 12)
+        extra, = struct.unpack_from(">I", old, at + 36)
+        end = at + 40 + extra + id_len + name_len
+        new += old[at:at + 36] + bytes(4) + old[at + 40 + extra:end]
+        new += bytes(-len(new) % 8)
+        at = end + -end % 8
+    f.seek(table)
+    f.write(new.ljust(4096, b"\0"))
+PY
+}
+both strip_extra old.qcow2
+amended old.qcow2 -o compat=1.1
+amended old.qcow2 -o compat=0.10
+
 # ---- size ---------------------------------------------------------------------
 
 layer s.qcow2 5M - cluster_size=4k "${data[@]}"
