@@ -232,11 +232,10 @@ struct fields {
 	char *data_file;
 };
 
-static struct fields *fields_of(struct qcow2_header *h, struct fields *f)
+static struct fields fields_of(const struct qcow2_header *h)
 {
-	*f = (struct fields){
+	return (struct fields){
 	    h->version, h->compatible, h->autoclear, h->data_file};
-	return f;
 }
 
 static void put_fields(struct qcow2 *q, const struct fields *f)
@@ -293,17 +292,15 @@ static int write_fields(struct image *img, const struct plan *p, struct err *e)
 static int change_header(struct image *img, const struct plan *p, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
-	struct fields old, new;
-	int rc = 0;
+	struct fields old = fields_of(&q->h), new;
+	int rc = plan_fields(p, &old, &new, e);
 
-	if (plan_fields(p, fields_of(&q->h, &old), &new, e) ||
-	    (new.version > old.version &&qcow2_snapshots_complete(img, e))) {
+	if (!rc && new.version > old.version)
+		rc = qcow2_snapshots_complete(img, e);
+	if (rc ||
+	    (same_fields(&old, &new) && p->order == q->h.refcount_order)) {
 		free(new.data_file);
-		return -1;
-	}
-	if (same_fields(&old, &new) && p->order == q->h.refcount_order) {
-		free(new.data_file);
-		return 0;
+		return rc;
 	}
 	put_fields(q, &new);
 	rc = write_fields(img, p, e);
@@ -313,8 +310,7 @@ static int change_header(struct image *img, const struct plan *p, struct err *e)
 	return rc;
 }
 
-/* ---- version down --------------------------------------------------------
- */
+/* ---- version down -------------------------------------------------------- */
 
 static int go_down(struct image *img, struct err *e)
 {

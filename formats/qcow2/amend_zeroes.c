@@ -19,6 +19,8 @@
 #include "../core/request.h"
 #include "amend.h"
 
+#define RETIRED_MAX (1u << 20) /* references that wait for a commit */
+
 struct zeroes {
 	struct clusterset seen; /* L2 tables that are done */
 	uint64_t owners;	/* of the one that is looked at */
@@ -57,10 +59,21 @@ static int place_zeroes(struct image *img, const struct qcow2_entry *n,
 
 	if (n->host && qcow2_refcount_get(img, cl, &count, e))
 		return -1;
+	if (n->host && count < owners)
+		return err_damaged(e,
+		    "%s: cluster at %#llx has reference count %llu: an L2 "
+		    "table that refers to it has %llu",
+		    img->name, (unsigned long long)n->host,
+		    (unsigned long long)count, (unsigned long long)owners);
 	*host = n->host;
 	if (n->host && count == owners && !clusterset_any(&q->meta, cl, 1))
 		return host_zero(img->file, *host, q->cluster_len, 0, e);
 	*host = 0;
+	if (n->host && quarantine_n(&img->quarantine) + owners > RETIRED_MAX)
+		return err_set(e, ERR_SYSTEM, EFBIG,
+		    "%s: more than %u references to zero clusters of one L2 "
+		    "table: delete snapshots first",
+		    img->name, RETIRED_MAX);
 	return q->h.backing ? new_zeroes(img, owners, host, e) : 0;
 }
 
