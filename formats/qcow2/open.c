@@ -266,7 +266,7 @@ static int open_image(struct image *img, struct options *o, struct err *e)
  * Autoclear features that we do not keep up to date are switched off before
  * the first write, as the specification asks: their data would go stale.
  */
-static int clear_features(struct image *img, struct err *e)
+int qcow2_clear_features(struct image *img, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
 	uint64_t kept = q->h.autoclear & (QCOW2_A_DATA_RAW | QCOW2_A_BITMAPS);
@@ -314,7 +314,7 @@ static int start(struct image *img, struct err *e)
 		return -1;
 	if (qcow2_load_reftable(img, e) || qcow2_own_metadata(img, e))
 		return -1;
-	return clear_features(img, e);
+	return qcow2_clear_features(img, e);
 }
 
 /* The counts that the last commit lowered. */

@@ -183,6 +183,8 @@ int qcow2_header_write(struct image *img, struct err *e);
 int qcow2_load_l1(struct image *img, struct err *e);
 int qcow2_load_reftable(struct image *img, struct err *e);
 void qcow2_drop_slices(struct qcow2 *q, struct table **slice, uint32_t n);
+/* Before the first write: autoclear features that are not kept up to date. */
+int qcow2_clear_features(struct image *img, struct err *e);
 /* Fill the derived numbers of q from q->h. */
 void qcow2_geometry(struct qcow2 *q);
 

@@ -56,7 +56,7 @@ static int fix_flags(struct check *c, uint64_t *flags_n, struct err *e)
 static int lower(struct check *c, struct repair *r, bool flags,
     uint64_t *flags_n, struct err *e)
 {
-	if (check_references(c, e))
+	if (check_references(c, e) || qcow2_clear_features(r->img, e))
 		return -1;
 	speak(c, r);
 	if (repair_counts(c, false, e))
@@ -153,7 +153,8 @@ static int repair_all(struct repair *r, const struct check *found,
 	struct check c;
 	int rc = 0;
 
-	if (real_corruptions(found) && mend_entries(r, e))
+	if (qcow2_clear_features(r->img, e) ||
+	    (real_corruptions(found) && mend_entries(r, e)))
 		return -1;
 	if (!found->rebuild && !found->snapshots_bad) {
 		rc = begin_again(&c, r, &scratch, e);
@@ -224,7 +225,6 @@ static int repair(struct repair *r, const struct check *found, struct err *e)
 		rc = repair_all(r, found, &flags_n, e);
 	else
 		rc = repair_leaks(r, found, &flags_n, e);
-
 	if (rc)
 		return -1;
 	return look_again(r, found, flags_n, e);
