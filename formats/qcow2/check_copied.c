@@ -76,7 +76,7 @@ bool check_l1_alone(struct check *c, uint64_t ix)
 static int l1_entry(
     struct check *c, uint64_t ix, uint64_t entry, uint64_t times, struct err *e)
 {
-	uint64_t host = entry & QCOW2_HOST_MASK, count, want;
+	uint64_t host = entry & QCOW2_HOST_MASK, count = 0, want;
 	int known = 0;
 
 	if (host)
