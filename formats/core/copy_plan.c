@@ -53,12 +53,10 @@ static int find_zero(struct copy_plan *p, struct err *e)
 	return 0;
 }
 
-/* What a source takes in the job: the next one begins with a sector. */
+/* What a source takes in the job: whole sectors. */
 static uint64_t src_len(const struct img_copy *job, size_t ix)
 {
-	uint64_t size = img_size(job->src[ix]);
-
-	return ix + 1 < job->src_n ? round_up(size, SECTOR_LEN) : size;
+	return round_up(img_size(job->src[ix]), SECTOR_LEN);
 }
 
 static int add_sizes(const struct img_copy *job, uint64_t *sum, struct err *e)
@@ -80,6 +78,21 @@ static uint32_t chunk_len(const struct copy_plan *p)
 	return (uint32_t)max_u64(unit, p->share ? SHARE_CHUNK : COPY_CHUNK);
 }
 
+/* What the last source does not have of its last sector need not be written
+ * where the target ends, too. */
+static void cut_last_sector(struct copy_plan *p)
+{
+	const struct img_copy *job = p->job;
+	uint64_t size = img_size(job->dst), room, gap;
+
+	if (!job->src_n || job->dst_off > size)
+		return;
+	room = size - job->dst_off;
+	gap = -img_size(job->src[job->src_n - 1]) & (SECTOR_LEN - 1);
+	if (p->total > room && p->total - room <= gap)
+		p->total = room;
+}
+
 int copy_plan_init(
     struct copy_plan *p, const struct img_copy *job, struct err *e)
 {
@@ -93,6 +106,7 @@ int copy_plan_init(
 		    "%llu bytes to skip, but the input has %llu",
 		    (unsigned long long)job->src_off, (unsigned long long)sum);
 	p->total = min_u64(job->len, sum - job->src_off);
+	cut_last_sector(p);
 	if (!range_ok(job->dst_off, p->total, size))
 		return err_usage(e,
 		    "output file is smaller than input file: %llu bytes at "

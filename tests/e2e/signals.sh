@@ -27,6 +27,8 @@ in_place=(
 	'plain.qcow2 either resize --shrink plain.qcow2 2M'
 	'plain.qcow2 any    convert -n -O qcow2 other.qcow2 plain.qcow2'
 	'plain.qcow2 any    bench -w --random -c 4000 --pattern 7 plain.qcow2'
+	'plain.qcow2 same   amend -o refcount_bits=64 plain.qcow2'
+	'plain.qcow2 same   amend -o compat=0.10 plain.qcow2'
 	'leaky.qcow2 same   check -r leaks leaky.qcow2'
 	'leaky.qcow2 same   check -r all leaky.qcow2'
 	'plain.raw   either resize --preallocation=full -f raw plain.raw 64M'
