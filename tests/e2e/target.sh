@@ -128,6 +128,25 @@ if as_nobody test -x "$IMGCTL"; then
 	[ ! -e work/new ]
 fi
 
+# A file system that is too small for the new file.
+mkdir small
+if mount -t tmpfs -o size=4M none small 2>/dev/null; then
+	on_exit umount "$TMP/small"
+	cp old small/target
+	for cmd in 'convert -f raw src.raw' 'convert -c -f raw -O qcow2 src.raw' \
+		'convert -S 0 -t writeback -f raw src.raw'; do
+		# shellcheck disable=SC2086
+		expect_exit 1 "$IMGCTL" $cmd small/target
+		expect_err 'No space left on device'
+		same old small/target
+		[ "$(ls -A small)" = target ]
+	done
+	expect_exit 1 "$IMGCTL" dd -f raw if=src.raw of=small/target
+	expect_exit 1 "$IMGCTL" create -o preallocation=full small/target 8M
+	same old small/target
+	[ "$(ls -A small)" = target ]
+fi
+
 # A mount point.
 cat >mount.sh <<'END'
 touch here there && mount --bind there here && "$1" convert src.raw here
