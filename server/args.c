@@ -38,7 +38,9 @@ enum {
 	OPT_OUTPUT,
 	OPT_EXPORT,
 	OPT_EXPORTS_DIR,
-	OPT_UNSUPPORTED,
+	OPT_AIO,
+	OPT_DETECT_ZEROES,
+	OPT_SELINUX_LABEL,
 };
 
 static const char short_options[] = "hVb:p:k:e:f:tl:x:D:rno:vsc:dAB:LT:";
@@ -75,8 +77,8 @@ static const struct option long_options[] = {
     {"disconnect", no_argument, NULL, 'd'},
     {"list", no_argument, NULL, 'L'},
     {"trace", required_argument, NULL, 'T'},
-    {"aio", required_argument, NULL, OPT_UNSUPPORTED},
-    {"detect-zeroes", required_argument, NULL, OPT_UNSUPPORTED},
+    {"aio", required_argument, NULL, OPT_AIO},
+    {"detect-zeroes", required_argument, NULL, OPT_DETECT_ZEROES},
     {"object", required_argument, NULL, OPT_OBJECT},
     {"tls-creds", required_argument, NULL, OPT_TLS_CREDS},
     {"tls-authz", required_argument, NULL, OPT_TLS_AUTHZ},
@@ -85,7 +87,7 @@ static const struct option long_options[] = {
     {"exports-dir", required_argument, NULL, OPT_EXPORTS_DIR},
     {"tls-hostname", required_argument, NULL, OPT_TLS_HOSTNAME},
     {"output", required_argument, NULL, OPT_OUTPUT},
-    {"selinux-label", required_argument, NULL, OPT_UNSUPPORTED},
+    {"selinux-label", required_argument, NULL, OPT_SELINUX_LABEL},
     {NULL, 0, NULL, 0},
 };
 
@@ -147,6 +149,45 @@ static int parse_discard(struct line *l, const char *mode)
 	return -1;
 }
 
+/*
+ * How the host is asked is the core's choice, and does not change what clients
+ * see: only the rules of the modes are kept.
+ */
+static int parse_aio(struct line *l, const char *mode)
+{
+	if (l->aio) {
+		log_error("--aio can only be specified once");
+		return -1;
+	}
+	l->aio = true;
+	l->a->image.native_aio = !strcmp(mode, "native");
+	if (l->a->image.native_aio || !strcmp(mode, "threads") ||
+	    !strcmp(mode, "io_uring"))
+		return 0;
+	log_error("Invalid aio mode '%s'", mode);
+	return -1;
+}
+
+static int parse_detect_zeroes(struct args *a, const char *mode)
+{
+	if (export_parse_detect_zeroes(mode, &a->image.detect_zeroes))
+		return 0;
+	log_error("Failed to parse detect_zeroes mode: invalid parameter "
+		  "value: %s",
+	    mode);
+	return -1;
+}
+
+static int parse_trace(const char *text)
+{
+	struct err e = ERR_INIT;
+
+	if (!line_trace(text, &e))
+		return 0;
+	log_err(&e);
+	return -1;
+}
+
 static int parse_image_option(struct line *l, int opt, const char *arg)
 {
 	struct args *a = l->a;
@@ -179,6 +220,13 @@ static int parse_image_option(struct line *l, int opt, const char *arg)
 		return parse_cache(l, arg);
 	case OPT_DISCARD:
 		return parse_discard(l, arg);
+	case 's':
+		a->image.scratch = true;
+		return 0;
+	case OPT_AIO:
+		return parse_aio(l, arg);
+	case OPT_DETECT_ZEROES:
+		return parse_detect_zeroes(a, arg);
 	default:
 		return 1;
 	}
@@ -253,8 +301,8 @@ static int parse_option(struct line *l, int opt, const char *arg)
 
 	l->single |= strchr("xDolB", opt) && opt;
 	l->device |= (strchr("xDocdflBAn", opt) && opt) || opt == OPT_CACHE ||
-		     opt == OPT_DISCARD || opt == OPT_EXPORT ||
-		     opt == OPT_EXPORTS_DIR;
+		     opt == OPT_DISCARD || opt == OPT_AIO ||
+		     opt == OPT_EXPORT || opt == OPT_EXPORTS_DIR;
 	switch (opt) {
 	case 'p':
 		a->port = arg;
@@ -296,6 +344,11 @@ static int parse_option(struct line *l, int opt, const char *arg)
 		return 0;
 	case 'v':
 		a->verbose = true;
+		return 0;
+	case 'T':
+		return parse_trace(arg);
+	case OPT_SELINUX_LABEL:
+		a->selinux_label = arg;
 		return 0;
 	default:
 		return parse_tls_option(l, opt, arg);

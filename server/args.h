@@ -22,9 +22,10 @@ struct args {
 	const char *host, *port; /* NULL: not given */
 	const char **listen;	 /* more addresses */
 	unsigned listen_n;
-	unsigned shared;	  /* clients at a time; 0: no limit */
-	bool persistent;	  /* stay when the last client leaves */
-	unsigned handshake_limit; /* seconds; 0: none */
+	unsigned shared;	   /* clients at a time; 0: no limit */
+	bool persistent;	   /* stay when the last client leaves */
+	const char *selinux_label; /* of the sockets, or NULL */
+	unsigned handshake_limit;  /* seconds; 0: none */
 
 	const char *metrics; /* address for scrapers, or NULL */
 	bool fork, verbose;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "core/units.h"
+#include "core/zero.h"
 #include "image.h"
 
 #include "conn.h"
@@ -217,9 +218,23 @@ static bool has_data(const struct task *r)
 	return r->rq.type == NBD_CMD_READ || r->rq.type == NBD_CMD_WRITE;
 }
 
+/* A write of nothing but zeroes becomes a request for them. */
+static void detect_zeroes(struct task *r, const struct export *x)
+{
+	if (x->detect_zeroes == DETECT_ZEROES_OFF || r->error ||
+	    r->rq.type != NBD_CMD_WRITE || !r->rq.len ||
+	    !is_zero(r->data, r->rq.len))
+		return;
+	r->rq.type = NBD_CMD_WRITE_ZEROES;
+	r->rq.flags &= NBD_CMD_FLAG_FUA;
+	if (x->detect_zeroes == DETECT_ZEROES_ON)
+		r->rq.flags |= NBD_CMD_FLAG_NO_HOLE;
+}
+
 /* Returns whether the request has something in the batch. */
 static bool start(struct task *r, struct conn *c, struct err *e)
 {
+	detect_zeroes(r, conn_session(c)->export);
 	if (r->error || !has_data(r))
 		return false;
 	if (plan(r, c, e)) {

@@ -12,6 +12,13 @@
 
 #define EXPORT_BITMAPS_MAX 61u
 
+/* What becomes of a write of zeroes only. */
+enum detect_zeroes {
+	DETECT_ZEROES_OFF = 0,
+	DETECT_ZEROES_ON,    /* zeroes are written without data        */
+	DETECT_ZEROES_UNMAP, /* and space is given back where it can be */
+};
+
 struct authz;
 struct image;
 struct session;
@@ -30,6 +37,7 @@ struct export
 	uint64_t start, size; /* the guest bytes of img that are exported */
 	bool multi_conn;      /* a client may use several connections     */
 	bool depth;	      /* clients may see how deep data lies       */
+	enum detect_zeroes detect_zeroes;
 	struct authz *authz;  /* who may use it; NULL: everybody */
 	struct stats *stats;  /* NULL: nobody asks */
 	struct export_bitmap *bitmap;

@@ -33,6 +33,17 @@ static int set_discard(struct export_spec *s, const char *mode, struct err *e)
 	return err_usage(e, "Invalid discard mode `%s'", mode);
 }
 
+static int set_detect_zeroes(
+    struct export_spec *s, const char *mode, struct err *e)
+{
+	const char *wrong;
+
+	if (mode && !export_parse_detect_zeroes(mode, &s->detect_zeroes))
+		return err_usage(e, "Invalid detect-zeroes mode `%s'", mode);
+	wrong = export_detect_zeroes_wrong(s);
+	return wrong ? err_usage(e, "%s", wrong) : 0;
+}
+
 static int set_cache(struct export_spec *s, const char *mode, struct err *e)
 {
 	if (!mode || img_cache_parse(mode, &s->open.cache))
@@ -78,6 +89,7 @@ static int set_image(struct export_spec *s, struct options *o, struct err *e)
 	if (set_flag(&s->open.flags, IMG_O_RDWR, o, "read-only", false, e) ||
 	    set_cache(s, options_get(o, "cache"), e) ||
 	    set_discard(s, options_get(o, "discard"), e) ||
+	    set_detect_zeroes(s, options_get(o, "detect-zeroes"), e) ||
 	    options_size(o, "offset", &s->offset, e) < 0)
 		return -1;
 	if (s->open.snapshot)

@@ -4,8 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/units.h"
+
 #include "authz.h"
 #include "exports.h"
+#include "scratch.h"
 #include "stats.h"
 
 #define BITMAP_PREFIX	"qemu:dirty-bitmap:"
@@ -25,13 +28,27 @@ static void warn_probed_raw(const char *file)
 	    file);
 }
 
-static struct image *open_options(const struct export_spec *spec, struct err *e)
+static struct image *open_named(
+    const struct export_spec *spec, const struct img_open *how, struct err *e)
 {
-	CLEANUP(options) struct options *o = options_new(e);
+	CLEANUP(options) struct options *o = NULL;
 
+	if (!spec->image_opts)
+		return img_open(spec->file, how, e);
+	o = options_new(e);
 	if (!o || options_parse(o, spec->file, "driver", e))
 		return NULL;
-	return img_open_options(o, &spec->open, e);
+	return img_open_options(o, how, e);
+}
+
+static struct image *open_scratch(const struct export_spec *spec, struct err *e)
+{
+	struct img_open how = spec->open;
+	CLEANUP(image) struct image *below = NULL;
+
+	how.flags &= ~IMG_O_RDWR;
+	below = open_named(spec, &how, e);
+	return below ? scratch_open(spec, below, e) : NULL;
 }
 
 /* qemu-nbd does not say twice what it could not open. */
@@ -48,11 +65,29 @@ static void say_once(const char *file, struct err *e)
 	memmove(e->msg, rest, strlen(rest) + 1);
 }
 
+/* The reference's rule; a list of options may have a cache of its own. */
+static bool may_be_native(const struct export_spec *spec)
+{
+	return !spec->native_aio || spec->image_opts ||
+	       spec->open.cache == IMG_CACHE_NONE ||
+	       spec->open.cache == IMG_CACHE_DIRECTSYNC;
+}
+
+static struct image *open_as_said(const struct export_spec *spec, struct err *e)
+{
+	if (!may_be_native(spec)) {
+		err_usage(e, "aio=native was specified, but it requires "
+			     "cache.direct=on, which was not specified.");
+		return NULL;
+	}
+	if (spec->scratch && (spec->open.flags & IMG_O_RDWR))
+		return open_scratch(spec, e);
+	return open_named(spec, &spec->open, e);
+}
+
 static struct image *open_image(const struct export_spec *spec, struct err *e)
 {
-	struct image *img = spec->image_opts
-				? open_options(spec, e)
-				: img_open(spec->file, &spec->open, e);
+	struct image *img = open_as_said(spec, e);
 
 	if (!img) {
 		say_once(spec->file, e);
@@ -166,6 +201,27 @@ bool export_parse_discard(const char *mode, unsigned *flags)
 	return true;
 }
 
+bool export_parse_detect_zeroes(const char *mode, enum detect_zeroes *out)
+{
+	static const char *const names[] = {"off", "on", "unmap"};
+
+	for (unsigned i = 0; i < ARRAY_N(names); i++)
+		if (!strcmp(mode, names[i])) {
+			*out = (enum detect_zeroes)i;
+			return true;
+		}
+	return false;
+}
+
+const char *export_detect_zeroes_wrong(const struct export_spec *spec)
+{
+	if (spec->detect_zeroes != DETECT_ZEROES_UNMAP ||
+	    (spec->open.flags & IMG_O_DISCARD))
+		return NULL;
+	return "setting detect-zeroes to unmap is not allowed without setting "
+	       "discard operation to unmap";
+}
+
 static int set_authz(struct export *x, const char *id, struct err *e)
 {
 	x->authz = id ? authz_new(id, e) : NULL;
@@ -180,6 +236,7 @@ static int export_open(struct export *x, const struct export_spec *spec,
 	    .description = spec->description,
 	    .multi_conn = multi_conn,
 	    .depth = spec->depth,
+	    .detect_zeroes = spec->detect_zeroes,
 	    .img = open_image(spec, e),
 	};
 	if (!x->img)

@@ -16,6 +16,9 @@ struct export_spec {
 	const char *file; /* a name, or with image_opts an option list */
 	bool image_opts;
 	struct img_open open;
+	bool scratch;	 /* writes do not reach the file */
+	bool native_aio; /* asked for: the page cache must be off */
+	enum detect_zeroes detect_zeroes;
 	uint64_t offset;     /* guest bytes of the image left out */
 	bool depth;	     /* offer qemu:allocation-depth */
 	const char **bitmap; /* names of bitmaps to offer */
@@ -26,6 +29,11 @@ struct export_spec {
 
 /* "unmap" or "on", "ignore" or "off": IMG_O_DISCARD; false when unknown. */
 bool export_parse_discard(const char *mode, unsigned *flags);
+
+/* "off", "on", "unmap"; false when unknown. */
+bool export_parse_detect_zeroes(const char *mode, enum detect_zeroes *out);
+/* NULL, or why not: to unmap takes a discard that does. */
+const char *export_detect_zeroes_wrong(const struct export_spec *spec);
 
 /* Adds an export.  `multi_conn`: its clients may use several connections. */
 int exports_add(struct exports *x, const struct export_spec *spec,

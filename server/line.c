@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The last checks of the command line: see line.h. */
 #include <stddef.h>
+#include <string.h>
 
 #include "line.h"
+#include "log.h"
 
 static const char *list_contradiction(const struct line *l, int file_n)
 {
@@ -29,6 +31,8 @@ const char *line_contradiction(const struct line *l, int file_n)
 		return "socket path must be absolute";
 	if (a->image.image_opts && a->image.open.format)
 		return "--image-opts and -f are mutually exclusive";
+	if (export_detect_zeroes_wrong(&a->image))
+		return export_detect_zeroes_wrong(&a->image);
 	if (a->run && a->fork)
 		return "--run and --fork are mutually exclusive";
 	if (a->tls_authz && !a->tls_creds)
@@ -40,6 +44,24 @@ const char *line_contradiction(const struct line *l, int file_n)
 	if (a->tls_optional && !a->tls_creds)
 		return "--tls-optional is not permitted without --tls-creds";
 	return NULL;
+}
+
+int line_trace(const char *text, struct err *e)
+{
+	CLEANUP(options) struct options *o = options_new(e);
+	const char *event, *unused;
+
+	if (!o || options_parse(o, text, "enable", e))
+		return -1;
+	event = options_get(o, "enable");
+	options_get(o, "events");
+	options_get(o, "file");
+	unused = options_unused(o);
+	if (unused)
+		return err_usage(e, "Invalid parameter '%s'", unused);
+	if (event && !strpbrk(event, "*?"))
+		log_error("warning: trace event '%s' does not exist", event);
+	return 0;
 }
 
 int line_exports(struct line *l, struct err *e)

@@ -7,8 +7,8 @@
 
 struct line {
 	struct args *a;
-	bool cache, discard; /* seen: they may come once */
-	bool device;	     /* seen: something that says what is served */
+	bool cache, discard, aio; /* seen: they may come once */
+	bool device;		  /* seen: something that says what is served */
 	bool single;	     /* something that only a single export can have */
 	const char **export; /* of --export */
 	unsigned export_n;
@@ -17,6 +17,11 @@ struct line {
 
 /* What is wrong with the whole, with so many operands; or NULL. */
 const char *line_contradiction(const struct line *l, int file_n);
+/*
+ * There are no trace events: what names them by a pattern is accepted, one by
+ * its name gets a warning.
+ */
+int line_trace(const char *text, struct err *e);
 /* Makes a->exports of what --export and --exports-dir say. */
 int line_exports(struct line *l, struct err *e);
 

@@ -34,6 +34,22 @@ static int too_many(struct err *e)
 	return err_usage(e, "more than %d sockets to listen on", LISTEN_MAX);
 }
 
+int listen_label(const char *label, struct err *e)
+{
+	int fd =
+	    open("/proc/thread-self/attr/sockcreate", O_WRONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : write(fd, label, label ? strlen(label) : 0);
+
+	if (n < 0)
+		err_sys(e, errno,
+		    "Cannot set SELinux socket create context to "
+		    "%s",
+		    label ? label : "none");
+	if (fd >= 0)
+		close(fd);
+	return n < 0 ? -1 : 0;
+}
+
 /* ---- Unix -------------------------------------------------------------- */
 
 /* A socket that an earlier server left is replaced; nothing else is. */

@@ -17,6 +17,11 @@ struct listeners {
 /* The path of the first Unix socket, or NULL. */
 const char *listen_path(const struct listeners *l);
 
+/*
+ * Sockets that are made from now on get this SELinux label; NULL: that of the
+ * process.
+ */
+int listen_label(const char *label, struct err *e);
 /* Each returns -1 when it cannot listen; call listen_close() in any case. */
 int listen_unix(
     struct listeners *l, const char *path, int backlog, struct err *e);

@@ -132,9 +132,11 @@ static int open_listeners(struct server *s, struct err *e)
 
 	if (rc < 0)
 		return -1;
-	if (rc && (a->socket || a->host || a->port || a->listen_n))
-		return err_usage(e, "-k, -p, -b and --listen cannot be used "
-				    "with socket activation");
+	if (rc && (a->socket || a->host || a->port || a->listen_n ||
+		      a->selinux_label))
+		return err_usage(e,
+		    "-k, -p, -b, --listen and --selinux-label cannot be used "
+		    "with socket activation");
 	if (rc)
 		return 0;
 	if (!a->persistent && a->shared && a->shared < SOMAXCONN)
@@ -150,6 +152,17 @@ static int open_listeners(struct server *s, struct err *e)
 		return listen_private(s, backlog, e);
 	return listen_tcp(&s->listeners, a->host ? a->host : "0.0.0.0",
 	    a->port ? a->port : NBD_PORT, backlog, e);
+}
+
+static int open_labelled_listeners(struct server *s, struct err *e)
+{
+	const char *label = s->args.selinux_label;
+
+	if (label && listen_label(label, e))
+		return -1;
+	if (open_listeners(s, e))
+		return -1;
+	return label ? listen_label(NULL, e) : 0;
 }
 
 static int start_command(struct server *s, struct err *e)
@@ -175,7 +188,8 @@ static int start(struct server *s, struct err *e)
 	const struct args *a = &s->args;
 
 	if ((a->fork && daemon_fork(e)) || open_signals(s, e) ||
-	    open_tls(s, e) || open_exports(s, e) || open_listeners(s, e))
+	    open_tls(s, e) || open_exports(s, e) ||
+	    open_labelled_listeners(s, e))
 		return -1;
 	s->sched = sched_new(WORKERS_MAX, e);
 	if (!s->sched)

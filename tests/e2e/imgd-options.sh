@@ -33,6 +33,14 @@ check -n --cache=none raw.img
 check --cache=bogus raw.img
 check --discard=bogus raw.img
 check --discard=on --discard=off raw.img
+check --aio=bogus raw.img
+check --aio=threads --aio=native raw.img
+check --aio=native -f raw raw.img
+check --detect-zeroes=bogus raw.img
+check --detect-zeroes=unmap raw.img
+check -T bogus=1 raw.img
+check -L --aio=threads
+check -s -f qcow2 raw.img
 check --image-opts -f raw driver=raw
 check -f bogus raw.img
 check -f qcow2 raw.img
@@ -59,11 +67,25 @@ expect_exit 1 "$IMGD" -k "$TMP/raw.img" -f raw raw.img
 expect_err "Failed to bind socket to $TMP/raw.img: File exists"
 expect_exit 1 "$IMGD" -l nope disk.qcow2
 expect_err "Can't find snapshot"
-for option in -s '-c /dev/nbd0' '-d' --aio=native \
-	--detect-zeroes=on; do
+for option in '-c /dev/nbd0' '-d'; do
 	# shellcheck disable=SC2086
 	expect_exit 1 "$IMGD" $option raw.img
 	expect_err 'is not supported'
+done
+
+expect_exit 1 "$IMGD" --export a=raw.img,detect-zeroes=unmap
+expect_err 'not allowed without setting discard operation to unmap'
+expect_exit 0 "$IMGD" --trace 'nbd_*' -T file=/nope,enable=one -r raw.img \
+	--run true
+expect_err "imgd: warning: trace event 'one' does not exist"
+# No kernel knows this label, and one without SELinux knows none.
+expect_exit 1 "$IMGD" --selinux-label=bogus -f raw -k "$TMP/s" raw.img
+expect_err 'Cannot set SELinux socket create context to bogus'
+[ ! -e s ]
+for aio in threads io_uring native; do
+	expect_exit 0 "$IMGD" --aio=$aio --cache=directsync -f raw raw.img \
+		--run true
+	[ ! -s err ]
 done
 
 # A raw image that was not said to be raw.

@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# imgd: --snapshot and --detect-zeroes, with the reference's effect.
+. "$(dirname "$0")/../lib/e2e.sh"
+needs qemu-nbd qemu-img qemu-io nbdinfo "$IMGD"
+
+# ---- --snapshot: what is written is seen, and then it is gone.
+
+mkdir tmp sub
+export TMPDIR=$TMP/tmp
+random_file base.raw 1000001
+qemu-img create -q -f qcow2 -b "$TMP/base.raw" -F raw sub/top.qcow2
+qemu-io -f qcow2 -c 'write -P 7 128k 64k' sub/top.qcow2 >io
+qemu-img create -q -f qcow2 -o cluster_size=4k big.qcow2 6G
+qemu-io -f qcow2 -c 'write -P 9 5G 64k' big.qcow2 >io
+
+# vanishes FILE ARGS...
+vanishes()
+{
+	local file=$1
+	shift
+	sha256sum "$file" >before
+	chmod a-w "$file"
+	start_imgd -e 0 --snapshot "$@"
+	expect_exit 1 qemu-io -f raw -c 'read -P 5 4k 4k' "$URI"
+	qemu-io -f raw -c 'write -P 5 4k 4k' -c 'write -z 64k 128k' \
+		-c 'discard 512k 64k' -c flush "$URI" >io
+	qemu-io -f raw -c 'read -P 5 4k 4k' -c 'read -P 0 64k 128k' "$URI" >io
+	! grep -q failed io || fail "$(cat io)"
+	nbdinfo "$URI" | grep -q 'is_read_only: false'
+	# The file has no name any more: it goes with the process.
+	[ -z "$(ls "$TMPDIR")" ]
+	stop_server
+	sha256sum --quiet -c before
+	chmod u+w "$file"
+}
+vanishes base.raw -f raw base.raw
+vanishes base.raw -f raw file:base.raw --cache=none --discard=unmap
+vanishes sub/top.qcow2 sub/top.qcow2
+vanishes sub/top.qcow2 -f qcow2 "json:{'file.filename':'sub/top.qcow2'}"
+vanishes sub/top.qcow2 --image-opts driver=qcow2,file.filename=sub/top.qcow2
+vanishes big.qcow2 -f qcow2 big.qcow2
+vanishes base.raw --export a=base.raw,format=raw --export =base.raw,format=raw
+start_imgd -s -r -f raw base.raw
+nbdinfo "$URI" | grep -q 'is_read_only: true'
+stop_server
+
+# A killed server leaves nothing either; where there is no folder for the
+# file, that is told.
+start_imgd -s -f raw base.raw
+qemu-io -f raw -c 'write 0 64k' "$URI" >io
+kill_server "$SERVER_PID" || true
+[ -z "$(ls "$TMPDIR")" ]
+TMPDIR=/no/such expect_exit 1 "$IMGD" -s -f raw base.raw
+expect_err "imgd: Failed to blk_new_open 'base.raw': Could not create"
+
+# The same disk as with the reference, depth and all.
+seen()
+{
+	qemu-io -f raw -c 'write -P 5 4k 4k' -c 'write -z 256k 64k' "$URI" >io
+	qemu-img map --output=json -f raw "$URI" >"$1.map"
+	nbdinfo --map=qemu:allocation-depth "$URI" >"$1.depth"
+	qemu-img convert -f raw -O raw "$URI" "$1.raw"
+}
+start_imgd -s -A -e 0 -f qcow2 sub/top.qcow2
+seen ours
+stop_server
+start_qemu_nbd -s -A -e 0 -f qcow2 sub/top.qcow2
+seen theirs
+stop_server
+cmp ours.raw theirs.raw
+same theirs.map ours.map
+same theirs.depth ours.depth
+
+# ---- --detect-zeroes
+
+# zeroed NAME SERVER MODE...: an image with data, zeroes written over some.
+zeroed()
+{
+	local name=$1 server=$2 format
+	shift 2
+	for format in raw qcow2; do
+		rm -f "$name.$format"
+		qemu-img create -q -f "$format" "$name.$format" 4M
+		qemu-io -f "$format" -c 'write -P 1 0 2M' "$name.$format" >io
+		"start_$server" -f "$format" "$@" "$name.$format"
+		qemu-io -f raw -c 'write -P 0 512k 1M' -c 'write -P 0 3M 128k' \
+			-c 'write -P 0 4k 512' -c 'write -P 2 3584k 64k' \
+			-c 'write -f -P 0 1792k 64k' "$URI" >io
+		stop_server
+		qemu-img map --output=json -f "$format" "$name.$format" |
+			sed 's/, "offset": [0-9]*//' >"$name.$format.map"
+	done
+}
+
+i=0
+for mode in off on unmap; do
+	i=$((i + 1))
+	discard=ignore
+	[ $mode != unmap ] || discard=unmap
+	for server in imgd qemu_nbd; do
+		zeroed "$server$i" $server --discard=$discard \
+			--detect-zeroes=$mode
+	done
+	for format in raw qcow2; do
+		qemu-img compare -q -f "$format" -F "$format" \
+			"imgd$i.$format" "qemu_nbd$i.$format"
+	done
+	same "qemu_nbd$i.qcow2.map" "imgd$i.qcow2.map"
+done
+qemu-img check -q imgd3.qcow2
+# The three differ, and where space is given back it is.
+! cmp -s imgd1.qcow2.map imgd2.qcow2.map
+! cmp -s imgd2.qcow2.map imgd3.qcow2.map
+[ "$(stat -c %b imgd3.raw)" -lt "$(stat -c %b imgd1.raw)" ]
