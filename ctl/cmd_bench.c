@@ -1,20 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * bench: requests of one size on an image, as many at a time as asked for.
- *
- * One round puts up to `depth` requests into a batch of the core, so that
- * what has to wait for storage waits together; a request's latency is the
- * time from the start of its round to its own end.  Writes that allocate are
- * done one after the other.
- */
-#include <errno.h>
+/* bench: what is asked for, and the results.  See bench.h. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "bench.h"
 #include "jout.h"
-#include "latency.h"
 #include "msg.h"
 #include "out.h"
 #include "progress.h"
@@ -25,141 +16,9 @@
 struct bench_args {
 	struct common c;
 	const char *count, *depth, *flush_interval, *aio, *offset, *pattern;
-	const char *buffer_len, *step, *write_mix;
+	const char *buffer_len, *step, *write_mix, *connections;
 	bool native, no_drain, write, random, latency;
 };
-
-struct bench {
-	uint64_t count, depth, flush_interval, start, len, step;
-	unsigned write_percent; /* of the requests */
-	unsigned pattern;
-	bool random;
-	struct image *img;
-	struct batch *batch;
-	uint8_t *buf; /* depth buffers of len bytes */
-	struct img_request *rq;
-	uint64_t off, rng, since_flush;
-	uint64_t ns;		   /* of the whole run */
-	struct latency latency[2]; /* reads, writes */
-};
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-/* ---- requests -------------------------------------------------------------
- */
-
-/* The same sequence in every run. */
-static uint64_t random_below(struct bench *b, uint64_t n)
-{
-	b->rng = b->rng * 6364136223846793005u + 1442695040888963407u;
-	return (b->rng >> 16) % n;
-}
-
-/* Requests wrap around at the end of the image. */
-static uint64_t next_offset(struct bench *b)
-{
-	uint64_t last = img_size(b->img) - b->len, off;
-
-	if (b->random)
-		return random_below(b, last / b->len + 1) * b->len;
-	if (b->off > last)
-		b->off %= last + 1;
-	off = b->off;
-	b->off += b->step;
-	return off;
-}
-
-static void set_request(struct bench *b, uint64_t i)
-{
-	bool write =
-	    b->write_percent == 100 ||
-	    (b->write_percent && random_below(b, 100) < b->write_percent);
-
-	b->rq[i] = (struct img_request){.op = write ? IMG_WRITE : IMG_READ,
-	    .buf = b->buf + i * b->len,
-	    .len = b->len,
-	    .off = next_offset(b)};
-	if (write)
-		memset(b->rq[i].buf, (int)b->pattern, b->len);
-}
-
-static int run_unplanned(
-    struct bench *b, const struct img_request *rq, struct err *e)
-{
-	if (rq->op == IMG_WRITE)
-		return img_pwrite(
-		    b->img, rq->buf, rq->len, rq->off, rq->flags, e);
-	return img_pread(b->img, rq->buf, rq->len, rq->off, e);
-}
-
-static void count_latency(
-    struct bench *b, const struct img_request *rq, uint64_t begun)
-{
-	latency_add(&b->latency[rq->op == IMG_WRITE], now_ns() - begun);
-}
-
-/* The requests of one round; every one that was planned is finished. */
-static int run_round(struct bench *b, uint64_t n, struct err *e)
-{
-	uint64_t begun = now_ns(), i;
-	int rc = 0;
-
-	for (i = 0; i < n && rc >= 0; i++) {
-		set_request(b, i);
-		rc = img_plan(b->img, &b->rq[i], b->batch, e);
-	}
-	n = i;
-	batch_run(b->batch);
-	/* What was planned holds up the others: it is finished first. */
-	for (i = 0; i < n; i++) {
-		if (!b->rq[i].state)
-			continue;
-		rc |= img_finish(b->img, &b->rq[i], e);
-		b->rq[i].buf = NULL;
-		count_latency(b, &b->rq[i], begun);
-	}
-	for (i = 0; i < n && rc >= 0; i++) {
-		if (!b->rq[i].buf)
-			continue;
-		rc = run_unplanned(b, &b->rq[i], e);
-		count_latency(b, &b->rq[i], begun);
-	}
-	return rc < 0 ? -1 : 0;
-}
-
-static int flush_if_due(struct bench *b, uint64_t n, struct err *e)
-{
-	b->since_flush += n;
-	if (!b->flush_interval || b->since_flush < b->flush_interval)
-		return 0;
-	b->since_flush = 0;
-	return img_flush(b->img, e);
-}
-
-static int run_all(struct bench *b, struct img_progress progress, struct err *e)
-{
-	uint64_t begun = now_ns();
-
-	for (uint64_t left = b->count; left;) {
-		uint64_t n = left < b->depth ? left : b->depth;
-
-		if (b->flush_interval && n > b->flush_interval - b->since_flush)
-			n = b->flush_interval - b->since_flush;
-		if (run_round(b, n, e) || flush_if_due(b, n, e))
-			return -1;
-		left -= n;
-		if (progress.step(progress.arg, b->count - left, b->count))
-			return err_set(e, ERR_SYSTEM, ECANCELED, "stopped");
-	}
-	b->ns = now_ns() - begun;
-	return 0;
-}
 
 /* ---- results --------------------------------------------------------------
  */
@@ -228,6 +87,7 @@ static int print_json(const struct bench *b)
 	jout_u64(&w, "requests", b->count);
 	jout_u64(&w, "request-bytes", b->len);
 	jout_u64(&w, "depth", b->depth);
+	jout_u64(&w, "connections", b->clients);
 	jout_u64(&w, "elapsed-ns", b->ns);
 	for (unsigned op = 0; op < 2; op++)
 		if (b->latency[op].n)
@@ -276,13 +136,14 @@ static bool read_numbers(const struct bench_args *a, struct bench *b)
 	    !number(a->offset, "offset", 0, INT64_MAX, &b->start) ||
 	    !number(a->buffer_len, "buffer size", 1, INT32_MAX, &b->len) ||
 	    !number(a->pattern, "pattern byte", 0, 255, &pattern) ||
-	    !number(a->write_mix, "write share", 0, 100, &mix))
+	    !number(a->write_mix, "write share", 0, 100, &mix) ||
+	    !number(a->connections, "connections", 1, BENCH_CLIENTS_MAX,
+		&b->clients))
 		return false;
 	b->step = b->len;
 	b->pattern = (unsigned)pattern;
 	b->write_percent = (unsigned)mix;
 	b->random = a->random;
-	b->off = b->start;
 	return number(a->step, "step size", 0, INT64_MAX, &b->step);
 }
 
@@ -304,18 +165,6 @@ static int check(const struct bench_args *a, const struct bench *b)
 /* ---- the run --------------------------------------------------------------
  */
 
-static int prepare(struct bench *b, struct err *e)
-{
-	if (b->len > img_size(b->img))
-		return err_usage(e,
-		    "requests of %" PRIu64 " bytes on an image of %" PRIu64,
-		    b->len, img_size(b->img));
-	b->buf = calloc(b->depth, b->len);
-	b->rq = calloc(b->depth, sizeof *b->rq);
-	b->batch = batch_new(e);
-	return b->buf && b->rq && b->batch ? 0 : err_nomem(e);
-}
-
 static int run_on(const struct bench_args *a, struct bench *b, struct source *s)
 {
 	struct err e = ERR_INIT;
@@ -326,11 +175,12 @@ static int run_on(const struct bench_args *a, struct bench *b, struct source *s)
 	if (!out_wants_json(a->c.output, &json))
 		return EXIT_FAILURE;
 	b->img = source_open(s, &e);
-	if (!b->img || prepare(b, &e))
+	if (!b->img || bench_check(b, &e))
 		return msg_err(&e);
 	if (!json && !a->c.quiet)
 		print_plan(b);
-	if (run_all(b, progress_begin(&p, &a->c, 1), &e)) {
+	b->progress = progress_begin(&p, &a->c, 1);
+	if (bench_requests(b, &e)) {
 		err_prefix(&e, "Failed request: ");
 		return msg_err(&e);
 	}
@@ -347,7 +197,8 @@ static int run_on(const struct bench_args *a, struct bench *b, struct source *s)
 static int bench_run(void *args)
 {
 	const struct bench_args *a = args;
-	struct bench b = {.count = 75000, .depth = 64, .len = 4096};
+	struct bench b = {
+	    .count = 75000, .depth = 64, .len = 4096, .clients = 1};
 	struct err e = ERR_INIT;
 	struct source s;
 	int status;
@@ -357,12 +208,10 @@ static int bench_run(void *args)
 		return EXIT_FAILURE;
 	s = source_operand(&a->c, a->c.operands[0]);
 	s.how.flags |= b.write_percent ? IMG_O_RDWR : 0;
+	s.how.connections = a->connections ? (unsigned)b.clients : 0;
 	if (!source_cache(a->c.cache, "cache", &s.how.cache))
 		return EXIT_FAILURE;
 	status = run_on(a, &b, &s);
-	batch_free(b.batch);
-	free(b.buf);
-	free(b.rq);
 	if (b.img && img_close(b.img, &e) && !status)
 		status = msg_err(&e);
 	return status;
@@ -379,6 +228,10 @@ static const struct opt opts[] = {
     OPT_FORCE_SHARE,
     {'c', NULL, "count", "how many requests (default: 75000)", FIELD(count)},
     {'d', NULL, "depth", "how many at a time (default: 64)", FIELD(depth)},
+    {0, "connections", "n",
+	"so many clients, each with -d requests and, on an NBD server, a "
+	"connection of its own (default: 1)",
+	FIELD(connections)},
     {0, "flush-interval", "n", "flush after every n requests",
 	FIELD(flush_interval)},
     {'i', NULL, "aio", "threads, native or io_uring: accepted, no effect",

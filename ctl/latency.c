@@ -38,6 +38,18 @@ void latency_add(struct latency *l, uint64_t ns)
 	l->bucket[bucket_of(ns)]++;
 }
 
+void latency_merge(struct latency *l, const struct latency *other)
+{
+	if (!other->n)
+		return;
+	l->min_ns = l->n ? min_u64(l->min_ns, other->min_ns) : other->min_ns;
+	l->max_ns = max_u64(l->max_ns, other->max_ns);
+	l->sum_ns += other->sum_ns;
+	l->n += other->n;
+	for (unsigned i = 0; i < LATENCY_BUCKET_N; i++)
+		l->bucket[i] += other->bucket[i];
+}
+
 uint64_t latency_percentile(const struct latency *l, double percent)
 {
 	double want = percent / 100 * (double)l->n;

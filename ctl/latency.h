@@ -17,6 +17,7 @@ struct latency {
 };
 
 void latency_add(struct latency *l, uint64_t ns);
+void latency_merge(struct latency *l, const struct latency *other);
 /* The latency that `percent` of them (0 to 100) do not exceed; 0 for none. */
 uint64_t latency_percentile(const struct latency *l, double percent);
 

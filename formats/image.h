@@ -67,6 +67,7 @@ struct img_open {
 	enum img_cache cache;
 	const char *snapshot; /* NULL, or the internal snapshot to read: an ID
 				 or name, or snapshot.id=I,snapshot.name=N */
+	unsigned connections; /* to a server, at most; 0: what is usual */
 	unsigned writable_depth; /* not 0: the layer so far below the top is
 				    opened for writing too, for img_merge() */
 };

@@ -9,7 +9,7 @@
 
 unsigned open_host_flags(const struct img_open *how)
 {
-	unsigned flags = 0;
+	unsigned flags = HOST_CONNECTIONS(how->connections);
 
 	if (how->flags & IMG_O_RDWR)
 		flags |= HOST_RDWR;

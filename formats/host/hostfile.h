@@ -39,6 +39,9 @@
 			   */
 #define HOST_NOLOCK 0x80u /* host_lock() does nothing (locking=off) */
 
+#define HOST_CONNECTIONS(n)                                                    \
+	((n) << 16) /* to a server at most; 0: what is usual            */
+
 /*
  * Permissions, as bits, for host_lock(): QEMU's, in QEMU's order, so that
  * byte 100 + n and 200 + n of the file mean the same to both.

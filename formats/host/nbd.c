@@ -326,7 +326,10 @@ static struct nbd_store *new_store(struct nbd_address *a, struct err *e)
 static int start(struct hostfile *f, struct err *e)
 {
 	struct nbd_store *s = f->priv;
-	unsigned most = s->address.conn_max ? s->address.conn_max : CONN_N;
+	unsigned most = f->flags / HOST_CONNECTIONS(1u);
+
+	if (!most)
+		most = s->address.conn_max ? s->address.conn_max : CONN_N;
 
 	s->name = f->name;
 	s->lib = nbd_lib_get(e);

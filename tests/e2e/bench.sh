@@ -22,6 +22,14 @@ expect_exit 0 "$IMGCTL" bench --output json --random --write-mix 40 -c 500 a.qco
 [ "$(jq '.read.requests + .write.requests' out)" = 500 ] || fail "requests lost"
 expect_exit 0 jq -e '.read["latency-ns"] |
 	.min <= .p50 and .p50 <= .p90 and .p90 <= .p99 and .p99 <= .max' out
+expect_exit 0 "$IMGCTL" bench --output json --connections 3 -c 500 a.qcow2
+[ "$(jq '.read.requests' out)" = 500 ] || fail "requests lost"
+[ "$(jq .connections out)" = 3 ] || fail "not by 3 clients"
+# Together they write every place once.
+expect_exit 0 "$IMGCTL" bench -q -c 250 -w --pattern 78 -s 64k -d 3 \
+	--connections 4 a.qcow2
+expect_exit 0 qemu-io -r -c 'read -P 78 0 16000k' a.qcow2
+expect_exit 0 qemu-img check -q a.qcow2
 expect_exit 0 "$IMGCTL" bench --latency -c 100 a.qcow2
 expect_out "read: "
 
@@ -35,6 +43,7 @@ done <<'EOF'
 -d 0|Invalid queue depth specified. Must be between 1 and 65536.
 -w --pattern 256|Invalid pattern byte specified
 -s 32M|requests of 33554432 bytes on an image of 16777216
+--connections 17|Invalid connections specified. Must be between 1 and 16
 -i bogus|Invalid aio option: bogus
 -w -U|force-share=on can only be used with read-only images
 EOF

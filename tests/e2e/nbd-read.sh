@@ -68,6 +68,18 @@ read_len=$(sed -n 's/.* Read .*count=\(0x[0-9a-f]*\).*/\1/p' requests |
 	python3 -c 'import sys; print(sum(int(l, 16) for l in sys.stdin))')
 [ "$read_len" -lt 4000000 ] || fail "$read_len bytes were read"
 
+# bench: as many connections as it is told, where the server allows them.
+start_nbdkit -r --filter=log file disk.raw logfile="$TMP/requests"
+for n in 1 3 8; do
+	: >requests
+	expect_exit 0 "$IMGCTL" bench -f raw -c 4000 -d 4 --random \
+		--connections "$n" "$URI"
+	made=$(grep -c ' Connect ' requests) || true
+	[ "$made" -ge 1 ] && [ "$made" -le "$n" ] ||
+		fail "$made connections instead of $n"
+done
+[ "$made" -gt 1 ] || fail "one connection for 8 clients"
+
 # Export names.
 start_qemu_nbd -f raw -r -x 'my export' disk.raw
 agree info "nbd:unix:$SOCK:exportname=my export"
