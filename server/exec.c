@@ -37,6 +37,8 @@ static void send_replies(struct conn *c, const struct task_list *ready)
 	outbox_send(conn_outbox(c), ready);
 }
 
+#define LONG_WRITE (64 * KiB)
+
 /* ---- in a worker ------------------------------------------------------- */
 
 static int do_chunks(struct task *r, const struct export *x, struct err *e)
@@ -115,12 +117,23 @@ static void run_job(struct job *j)
 
 /* ---- in the reader ----------------------------------------------------- */
 
-/* One request does so little that it is done in the round. */
-static bool is_planned(const struct task *r)
+/* Alone in flight, a request that takes its time holds up nobody. */
+static bool is_alone(struct conn *c)
 {
-	return r->rq.type == NBD_CMD_READ ||
-	       (r->rq.type == NBD_CMD_WRITE &&
-		   !(r->rq.flags & NBD_CMD_FLAG_FUA));
+	return outbox_state(conn_outbox(c)).n == 1;
+}
+
+/*
+ * One request does so little that it is done in the round.  A long write is
+ * not: the reader takes in the next one while a worker stores it.
+ */
+static bool is_planned(const struct task *r, struct conn *c)
+{
+	if (r->rq.type == NBD_CMD_READ)
+		return true;
+	return r->rq.type == NBD_CMD_WRITE &&
+	       !(r->rq.flags & NBD_CMD_FLAG_FUA) &&
+	       (r->rq.len < LONG_WRITE || is_alone(c));
 }
 
 /* Can it be sent from where it is? */
@@ -178,7 +191,7 @@ static int plan(struct task *r, struct conn *c, struct err *e)
 			return -1;
 		if (set_io(r, k, s->export, e))
 			return -1;
-		if (k->state != CHUNK_TODO || !is_planned(r))
+		if (k->state != CHUNK_TODO || !is_planned(r, c))
 			continue;
 		rc = img_plan(s->export->img, &k->io, conn_batch(c), e);
 		if (rc < 0)
@@ -351,12 +364,6 @@ static void plan_round(struct conn *c, struct task_list *arrived,
 		task_append(start(r, c, &e) ? planned : other, r);
 		len += r->chunk_n ? r->rq.len : 0;
 	}
-}
-
-/* Alone in flight, a read that waits holds up nobody. */
-static bool is_alone(struct conn *c)
-{
-	return outbox_state(conn_outbox(c)).n == 1;
 }
 
 static void one_round(struct conn *c, struct task_list *arrived)

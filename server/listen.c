@@ -18,7 +18,8 @@
 #include "listen.h"
 #include "nbd.h"
 
-#define INHERITED_FD 3 /* the first one that a service manager passes */
+#define SEND_BUFFER_LEN (1 << 20) /* bytes */
+#define INHERITED_FD	3 /* the first one that a service manager passes */
 
 static int new_socket(int family, struct err *e)
 {
@@ -252,13 +253,18 @@ int listen_inherited(struct listeners *l, struct err *e)
 
 int listen_accept(int fd, struct err *e)
 {
-	int on = 1, s = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	int on = 1, len = SEND_BUFFER_LEN,
+	    s = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
 
 	if (s < 0) {
 		if (errno == EINTR || errno == ECONNABORTED)
 			errno = EAGAIN;
 		return err_sys(e, errno, "Failed to accept a client");
 	}
+	/* Unix sockets do not grow theirs, and a reply of 256 KiB should leave
+	   the server at once. */
+	if (setsockopt(s, SOL_SOCKET, SO_SNDBUFFORCE, &len, sizeof len))
+		setsockopt(s, SOL_SOCKET, SO_SNDBUF, &len, sizeof len);
 	/* TCP only: no delay for small replies; notice peers that vanished. */
 	setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	setsockopt(s, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);

@@ -37,7 +37,7 @@
 #include "sched.h"
 #include "tls.h"
 
-#define KEPT_LEN    (1 * MiB) /* of free memory, for each thread that had more */
+#define KEPT_LEN    (4 * MiB) /* of free memory, for each thread that had more */
 #define WORKERS_MAX 16
 
 struct server {
