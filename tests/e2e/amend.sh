@@ -217,7 +217,7 @@ for o in cluster_size=4k preallocation=metadata extended_l2=on \
 	size=x size=-1 size=16E encrypt.state=active encrypt.iter-time=5 \
 	encrypt.keyslot=abc encrypt.new-secret=s encrypt.old-secret=s \
 	lazy_refcounts=on,compat=0.10 refcount_bits=8,compat=0.10 foo=1,size=2M \
-	size=513,compat=foo,refcount_bits=7 , '' =x size=2M,; do
+	size=513,compat=foo,refcount_bits=7 ',' '' =x 'size=2M,'; do
 	refused a.qcow2 -o "$o"
 done
 refused_alone a.qcow2 "Invalid parameter 'encryption'" -o encryption=on
