@@ -168,21 +168,32 @@ def bitmap(w):
               touch=[image.name])
 
 
+COMPATS = ["0.10", "1.1", "v2", "v3"]
+
+
 def amend(w):
     image = w.qcow2()
     if not image:
         return None
     r = w.rng
     new = image.size + 65536 * r.randrange(-2, 20)
+    # The reference needs minutes for the counts of large clusters.
+    bits = [1, 2, 4, 8, 16, 16, 32, 64] if image.cluster <= 4096 else [0]
     options = r.sample([
-        f"compat={r.choice(['0.10', '1.1', 'v2', 'v3'])}",
-        f"refcount_bits={r.choice([1, 2, 4, 8, 16, 16, 32, 64])}",
+        # The reference drops the bitmaps when it downgrades.
+        f"compat={r.choice(['1.1', 'v3'] if image.bitmaps else COMPATS)}",
+        f"refcount_bits={r.choice(bits)}",
         f"lazy_refcounts={r.choice(['on', 'off'])}",
         f"size={max(new, 512)}",
         "data_file_raw=off",
     ], r.choice([1, 1, 1, 2]))
+    options = [o.replace("refcount_bits=0", "compat=1.1") for o in options]
+    if options[0] in ("compat=0.10", "compat=v2"):
+        options = options[:1]  # not with what version 2 has not
+    elif options[-1] in ("compat=0.10", "compat=v2"):
+        options = options[-1:]
     return Op("tool", ["amend", "-f", "qcow2", *option_args(options),
-                       image.name], touch=[image.name],
+                       image.name], touch=[image.name], whole=True,
               same_map=not is_cut(image, new))
 
 
@@ -222,7 +233,8 @@ def commit(w):
 
 
 def rebase(w):
-    image = w.qcow2(lambda i: i.backing or w.chance(.3))
+    # Version 2 without a backing file: the reference loses zeroes.
+    image = w.qcow2(lambda i: i.backing or not i.v2 and w.chance(.3))
     if not image:
         return None
     args, theirs = ["rebase", "-f", "qcow2"], None
@@ -282,9 +294,9 @@ def convert(w):
                 for a in args]
         name = old.name
         makes = [name]
-    # In small clusters and subclusters the reference looks for zeroes in
-    # another way.
-    rough = any(a.startswith("cluster_size=") and
+    # In small clusters and subclusters, in runs of another length, and at the
+    # end of a backing file, the reference looks for zeroes in another way.
+    rough = base or "-S" in args or any(a.startswith("cluster_size=") and
                 (int(a.split(",")[0][13:]) < 4096 or "extended_l2" in a)
                 for a in args)
     return Op("tool", [*args, *sources, name], touch=[name], makes=makes,
@@ -346,7 +358,7 @@ def compare(w):
         return None
     args = ["compare", "-f", one.fmt, "-F", two.fmt]
     if w.chance(.3):
-        args.append("-s")
+        args.append("-q")
     return Op("tool", [*args, one.name, two.name])
 
 

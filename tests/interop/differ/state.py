@@ -9,13 +9,17 @@ info    actual-size (how the host stores it), children (the reference prints
 map     "compressed" (printed since 8.2).  "offset" of what is not present (the
         reference tells where a cluster is of which only other subclusters are
         used).  "zero" of what is data: how much the tool knows of holes in the
-        file.  "zero" and "data" at all after an operation that is `loose`:
-        what the host calls a hole in space that was made by falloc, or zeroed
-        without unmap, depends on what has been read; what is zeroed in a data
-        file stays data for us; and -C copies holes between data or not.  Space behind zeroes has no "offset" between the
-        folders: a tool keeps it or not.  Between the folders, where clusters lie
-        is the tool's choice: "offset" counts as there or not, and neighbours
-        that are then the same are merged.
+        file.
+        Between the folders, where clusters lie is the tool's choice: "offset"
+        counts as there or not, neighbours that are then the same are merged,
+        and zeroes have none: a tool keeps their space or not.
+        "zero" and "data" at all after an operation that is `loose`: what the
+        host calls a hole in space that was made by falloc or as preallocated
+        metadata, or zeroed without unmap, depends on what has been read; what
+        is zeroed in a data file stays data for us; and -C copies holes
+        between data or not.
+measure, compare
+        print what follows from the map: nothing after `loose` operations.
 check   between the folders, image-end-offset, fragmented-clusters and
         allocated-clusters (which counts space behind zeroes), for the same
         reasons.  Leaks that the reference alone makes.

@@ -114,7 +114,8 @@ class World:
 
 def is_loose(args):
     """See state.py."""
-    return any("falloc" in a or "data_file" in a or a == "-C" for a in args)
+    words = ("falloc", "data_file", "preallocation=metadata")
+    return any(a == "-C" or any(word in a for word in words) for a in args)
 
 
 def option_args(options):
