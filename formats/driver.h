@@ -35,7 +35,7 @@ enum ext_kind {
 #define EXT_F_SHARED                                                           \
 	0x1u		 /* host bytes have another owner: never write here    \
 			  */
-#define EXT_F_SPACE 0x2u /* EXT_ZERO, EXT_HOLE: there is host space for it   */
+#define EXT_F_SPACE 0x2u /* EXT_ZERO, EXT_HOLE: there is host space for it */
 #define EXT_F_CRYPT 0x4u /* EXT_DATA through the image's cipher             */
 #define EXT_F_META                                                             \
 	0x8u /* damaged: host bytes are live metadata too (I4):                \

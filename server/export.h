@@ -38,8 +38,8 @@ struct export
 	bool multi_conn;      /* a client may use several connections     */
 	bool depth;	      /* clients may see how deep data lies       */
 	enum detect_zeroes detect_zeroes;
-	struct authz *authz;  /* who may use it; NULL: everybody */
-	struct stats *stats;  /* NULL: nobody asks */
+	struct authz *authz; /* who may use it; NULL: everybody */
+	struct stats *stats; /* NULL: nobody asks */
 	struct export_bitmap *bitmap;
 	unsigned bitmap_n; /* at most EXPORT_BITMAPS_MAX */
 };
