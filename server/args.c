@@ -19,6 +19,7 @@
 #include "log.h"
 #include "nbd.h"
 #include "usage.h"
+#include "values.h"
 
 enum {
 	OPT_CACHE = 256,
@@ -39,6 +40,8 @@ enum {
 	OPT_EXPORT,
 	OPT_EXPORTS_DIR,
 	OPT_AIO,
+	OPT_CLIENT_RATE,
+	OPT_CLIENT_REQUESTS,
 	OPT_DETECT_ZEROES,
 	OPT_SELINUX_LABEL,
 };
@@ -69,6 +72,8 @@ static const struct option long_options[] = {
     {"pid-file", required_argument, NULL, OPT_PID_FILE},
     {"metrics", required_argument, NULL, OPT_METRICS},
     {"listen", required_argument, NULL, OPT_LISTEN},
+    {"client-rate", required_argument, NULL, OPT_CLIENT_RATE},
+    {"client-requests", required_argument, NULL, OPT_CLIENT_REQUESTS},
     {"handshake-limit", required_argument, NULL, OPT_HANDSHAKE_LIMIT},
     {"run", required_argument, NULL, OPT_RUN},
     {"verbose", no_argument, NULL, 'v'},
@@ -91,90 +96,12 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
-static int parse_number(
-    const char *what, const char *text, uint64_t max, uint64_t *out)
-{
-	char *end;
-
-	errno = 0;
-	*out = strtoull(text, &end, 0);
-	if (*text && !*end && !errno && !strchr(text, '-') && *out <= max)
-		return 0;
-	log_error("Invalid %s '%s'", what, text);
-	return -1;
-}
-
-static int parse_unsigned(const char *what, const char *text, unsigned *out)
-{
-	uint64_t v;
-
-	if (parse_number(what, text, INT_MAX, &v))
-		return -1;
-	*out = (unsigned)v;
-	return 0;
-}
-
 static int parse_text(const char *what, const char *text, const char **out)
 {
 	*out = text;
 	if (strlen(text) <= NBD_STRING_MAX)
 		return 0;
 	log_error("%s '%s' too long", what, text);
-	return -1;
-}
-
-static int parse_cache(struct line *l, const char *mode)
-{
-	if (l->cache) {
-		log_error("-n and --cache can only be specified once");
-		return -1;
-	}
-	l->cache = true;
-	if (img_cache_parse(mode, &l->a->image.open.cache))
-		return 0;
-	log_error("Invalid cache mode `%s'", mode);
-	return -1;
-}
-
-static int parse_discard(struct line *l, const char *mode)
-{
-	if (l->discard) {
-		log_error("--discard can only be specified once");
-		return -1;
-	}
-	l->discard = true;
-	if (export_parse_discard(mode, &l->a->image.open.flags))
-		return 0;
-	log_error("Invalid discard mode `%s'", mode);
-	return -1;
-}
-
-/*
- * How the host is asked is the core's choice, and does not change what clients
- * see: only the rules of the modes are kept.
- */
-static int parse_aio(struct line *l, const char *mode)
-{
-	if (l->aio) {
-		log_error("--aio can only be specified once");
-		return -1;
-	}
-	l->aio = true;
-	l->a->image.native_aio = !strcmp(mode, "native");
-	if (l->a->image.native_aio || !strcmp(mode, "threads") ||
-	    !strcmp(mode, "io_uring"))
-		return 0;
-	log_error("Invalid aio mode '%s'", mode);
-	return -1;
-}
-
-static int parse_detect_zeroes(struct args *a, const char *mode)
-{
-	if (export_parse_detect_zeroes(mode, &a->image.detect_zeroes))
-		return 0;
-	log_error("Failed to parse detect_zeroes mode: invalid parameter "
-		  "value: %s",
-	    mode);
 	return -1;
 }
 
@@ -206,7 +133,7 @@ static int parse_image_option(struct line *l, int opt, const char *arg)
 		a->image.bitmap[a->image.bitmap_n++] = arg;
 		return 0;
 	case 'o':
-		return parse_number("offset", arg, INT64_MAX, &a->image.offset);
+		return value_size("offset", arg, 0, &a->image.offset);
 	case 'r':
 		a->image.open.flags &= ~IMG_O_RDWR;
 		return 0;
@@ -215,18 +142,18 @@ static int parse_image_option(struct line *l, int opt, const char *arg)
 		a->image.open.flags &= ~IMG_O_RDWR;
 		return 0;
 	case 'n':
-		return parse_cache(l, "none");
+		return value_cache(l, "none");
 	case OPT_CACHE:
-		return parse_cache(l, arg);
+		return value_cache(l, arg);
 	case OPT_DISCARD:
-		return parse_discard(l, arg);
+		return value_discard(l, arg);
 	case 's':
 		a->image.scratch = true;
 		return 0;
 	case OPT_AIO:
-		return parse_aio(l, arg);
+		return value_aio(l, arg);
 	case OPT_DETECT_ZEROES:
-		return parse_detect_zeroes(a, arg);
+		return value_detect_zeroes(a, arg);
 	default:
 		return 1;
 	}
@@ -314,7 +241,7 @@ static int parse_option(struct line *l, int opt, const char *arg)
 		a->socket = arg;
 		return 0;
 	case 'e':
-		return parse_unsigned("shared device number", arg, &a->shared);
+		return value_unsigned("shared device number", arg, &a->shared);
 	case 't':
 		a->persistent = true;
 		return 0;
@@ -330,8 +257,13 @@ static int parse_option(struct line *l, int opt, const char *arg)
 		a->listen[a->listen_n++] = arg;
 		return 0;
 	case OPT_HANDSHAKE_LIMIT:
-		return parse_unsigned(
+		return value_unsigned(
 		    "handshake limit", arg, &a->handshake_limit);
+	case OPT_CLIENT_RATE:
+		return value_size(
+		    "client rate", arg, CLIENT_RATE_MIN, &a->client_rate);
+	case OPT_CLIENT_REQUESTS:
+		return value_client_requests(a, arg);
 	case OPT_FORK:
 		a->fork = true;
 		return 0;

@@ -23,6 +23,8 @@ struct args {
 	const char **listen;	 /* more addresses */
 	unsigned listen_n;
 	unsigned shared;	   /* clients at a time; 0: no limit */
+	uint64_t client_rate;	   /* bytes a second; 0: no limit */
+	unsigned client_requests;  /* in flight for one; 0: the usual */
 	bool persistent;	   /* stay when the last client leaves */
 	const char *selinux_label; /* of the sockets, or NULL */
 	unsigned handshake_limit;  /* seconds; 0: none */

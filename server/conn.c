@@ -5,7 +5,8 @@
  * Bytes arrive in `in`; the payload of a write that did not arrive whole is
  * read straight into its request (`filling`).  The reader takes a request out
  * of the buffer only when the outbox admits it: a client over its budget is
- * not read from (`full`) until replies have gone out.
+ * not read from (`full`) until replies have gone out, one over its rate until
+ * time has passed.
  *
  * Reading ends for good at a DISC, the end of the stream, a broken request or
  * a stop; then the reader waits for the replies to go, with a limit for a
@@ -24,6 +25,7 @@
 #include "exec.h"
 #include "handshake.h"
 #include "log.h"
+#include "meter.h"
 #include "nbd.h"
 #include "outbox.h"
 #include "task.h"
@@ -41,12 +43,14 @@ struct conn {
 	struct session session;
 	bool negotiated;
 	struct outbox out;
+	struct meter meter;
 	struct lane lane;
 	struct batch *batch;
 	_Atomic bool stopping;
 
 	bool reading;	      /* more requests may come          */
-	bool full;	      /* the next request is over budget */
+	bool full;	      /* the next request has to wait ... */
+	unsigned slow_ms;     /* ... for so long; 0: for replies to go */
 	struct task *filling; /* its payload is arriving         */
 	size_t filled;	      /* bytes of it that are there      */
 	uint64_t skip;	      /* bytes of payload to ignore      */
@@ -67,8 +71,12 @@ struct conn *conn_new(
 	c->stream = s;
 	c->shared = shared;
 	c->reading = true;
+	meter_init(&c->meter, shared->client_rate);
 	c->batch = batch_new(e);
-	if (!c->batch || outbox_init(&c->out, s, e)) {
+	if (!c->batch ||
+	    outbox_init(&c->out, s,
+		shared->requests_max ? shared->requests_max : OUTBOX_REQUESTS,
+		e)) {
 		batch_free(c->batch);
 		free(c);
 		return NULL;
@@ -204,9 +212,15 @@ static struct task *new_task(struct conn *c, struct intent *t)
 	return r;
 }
 
+/* Bytes of data that it moves, one way or the other. */
+static uint64_t data_len(const struct wire_request *rq)
+{
+	return rq->type == NBD_CMD_READ ? rq->len : rq->payload;
+}
+
 /*
  * Begins the request whose header is at in_at, unless the client is over its
- * budget.  False when no more can come.
+ * budget or its rate.  False when no more can come.
  */
 static bool begin(struct conn *c, struct task_list *arrived)
 {
@@ -215,9 +229,11 @@ static bool begin(struct conn *c, struct task_list *arrived)
 
 	if (!look(c, &t))
 		return false;
-	c->full = !outbox_admit(&c->out, t.charge);
+	c->slow_ms = t.error ? 0 : meter_wait_ms(&c->meter);
+	c->full = c->slow_ms || !outbox_admit(&c->out, t.charge);
 	if (c->full)
 		return true;
+	meter_take(&c->meter, t.error ? 0 : data_len(&t.rq));
 	r = new_task(c, &t);
 	if (!r) {
 		outbox_release(&c->out, t.charge);
@@ -304,15 +320,19 @@ static void wait_event(
     struct conn *c, bool want_read, const struct outbox_state *st)
 {
 	short events = (want_read ? POLLIN : 0) | (st->blocked ? POLLOUT : 0);
+	bool slow = c->reading && c->full && c->slow_ms;
 	struct pollfd p[] = {
 	    /* a socket nobody asks about would report its end for ever */
-	    {.fd = events ? c->stream->fd : -1, .events = events},
+	    {.fd = events || slow ? c->stream->fd : -1, .events = events},
 	    {.fd = c->out.wake_fd, .events = POLLIN},
 	};
 	bool limit = st->blocked && (!c->reading || c->stopping);
-	int n = poll(p, ARRAY_N(p), limit ? DRAIN_MS : -1);
+	int n = poll(p, ARRAY_N(p),
+	    limit  ? DRAIN_MS
+	    : slow ? (int)c->slow_ms
+		   : -1);
 
-	if (!n) {
+	if (!n && limit) {
 		log_debug("a client that takes no replies is dropped");
 		outbox_kill(&c->out);
 	}
@@ -322,6 +342,8 @@ static void wait_event(
 		outbox_woken(&c->out);
 	if (st->blocked && p[0].revents & ~POLLIN)
 		outbox_unblock(&c->out);
+	if (slow && p[0].revents & (POLLHUP | POLLERR))
+		outbox_kill(&c->out);
 }
 
 /* One turn of the reader; false when the client is done with. */

@@ -11,6 +11,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "core/err.h"
 
@@ -31,6 +32,8 @@ struct conn_shared {
 	const struct exports *exports;
 	struct sched *sched;
 	unsigned handshake_ms; /* for the whole negotiation; 0: no limit */
+	unsigned requests_max; /* in flight for one client; 0: the usual */
+	uint64_t client_rate;  /* bytes a second for one; 0: no limit */
 	const struct tls_creds *creds; /* NULL: no TLS                       */
 	bool tls_optional;	       /* plain clients are served too       */
 	const struct authz *authz;     /* who may use TLS; NULL: everybody   */

@@ -197,6 +197,8 @@ static int start(struct server *s, struct err *e)
 	s->shared = (struct conn_shared){
 	    .exports = &s->exports,
 	    .sched = s->sched,
+	    .requests_max = a->client_requests,
+	    .client_rate = a->client_rate,
 	    .creds = s->creds,
 	    .tls_optional = a->tls_optional,
 	    .authz = s->authz,

@@ -10,13 +10,13 @@
 #include "nbd.h"
 #include "outbox.h"
 
-#define REQUESTS_MAX 256u	     /* in flight for one client */
 #define CHARGE_MAX   NBD_PAYLOAD_MAX /* one request always fits  */
 #define IOV_MAX_SENT 512
 
-int outbox_init(struct outbox *o, struct stream *s, struct err *e)
+int outbox_init(
+    struct outbox *o, struct stream *s, unsigned requests_max, struct err *e)
 {
-	*o = (struct outbox){.stream = s};
+	*o = (struct outbox){.stream = s, .requests_max = requests_max};
 	o->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (o->wake_fd < 0)
 		return err_sys(e, errno, "eventfd");
@@ -50,7 +50,7 @@ bool outbox_admit(struct outbox *o, uint64_t charge)
 	bool ok;
 
 	mutex_lock(&o->lock);
-	ok = !o->n || (o->n < REQUESTS_MAX && o->len + charge <= CHARGE_MAX);
+	ok = !o->n || (o->n < o->requests_max && o->len + charge <= CHARGE_MAX);
 	if (ok) {
 		o->n++;
 		o->len += charge;

@@ -24,10 +24,14 @@
 #include "task.h"
 #include "stream.h"
 
+#define OUTBOX_REQUESTS	    256u /* in flight, if nothing else is said */
+#define OUTBOX_REQUESTS_MAX 4096u
+
 struct outbox {
 	struct stream *stream;
 	int wake_fd;
-	struct mutex lock; /* guards all that follows */
+	unsigned requests_max; /* in flight */
+	struct mutex lock;     /* guards all that follows */
 	struct task_list queue;
 	unsigned n;   /* requests admitted */
 	uint64_t len; /* bytes of their charges */
@@ -44,7 +48,9 @@ struct outbox_state {
 	bool blocked, dead;
 };
 
-int outbox_init(struct outbox *o, struct stream *s, struct err *e);
+/* 0 < requests_max <= OUTBOX_REQUESTS_MAX */
+int outbox_init(
+    struct outbox *o, struct stream *s, unsigned requests_max, struct err *e);
 /* Nothing is admitted any more. */
 void outbox_destroy(struct outbox *o);
 

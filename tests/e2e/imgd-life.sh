@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
-# imgd: --snapshot and --detect-zeroes, with the reference's effect.
+# imgd: --snapshot and --detect-zeroes, with the reference's effect; limits for
+# each client.
 . "$(dirname "$0")/../lib/e2e.sh"
-needs qemu-nbd qemu-img qemu-io nbdinfo "$IMGD"
+needs qemu-nbd qemu-img qemu-io nbdinfo nbdsh "$IMGD"
 
 # ---- --snapshot: what is written is seen, and then it is gone.
 
@@ -113,3 +114,60 @@ qemu-img check -q imgd3.qcow2
 ! cmp -s imgd1.qcow2.map imgd2.qcow2.map
 ! cmp -s imgd2.qcow2.map imgd3.qcow2.map
 [ "$(stat -c %b imgd3.raw)" -lt "$(stat -c %b imgd1.raw)" ]
+
+# ---- limits
+
+# 3 MiB at 1 MiB a second: a little saved up, and the last one need not wait.
+start_imgd -f raw -e 0 --client-rate=1M base.raw
+begin=$(date +%s%N)
+timeout 60 nbdsh -u "$URI" -c '
+for i in range(24):
+    h.pread(131072, 0)
+' &
+slow=$!
+# Another is not held up, and an end of the server is not either.
+timeout 20 nbdsh -u "$URI" -c 'h.pread(65536, 0)'
+[ $((($(date +%s%N) - begin) / 1000000)) -lt 2000 ]
+wait "$slow"
+ms=$((($(date +%s%N) - begin) / 1000000))
+[ "$ms" -gt 2500 ] || fail "3 MiB took $ms ms"
+stop_server
+# A client in debt, of a minute, that goes or that the server ends on.
+start_imgd -f qcow2 -s -e 1 --client-rate=64k big.qcow2
+export SERVER_PID
+debt='h.pwrite(bytearray(4 << 20), 0); h.aio_pread(nbd.Buffer(512), 0)'
+timeout 20 nbdsh -u "$URI" -c "$debt" -c 'import os; os._exit(0)'
+timeout 20 nbdsh -u "$URI" -c "$debt" -c '
+import os, signal, time
+time.sleep(0.3)
+os.kill(int(os.environ["SERVER_PID"]), signal.SIGTERM)
+try:
+    while h.aio_in_flight():
+        h.poll(-1)
+except nbd.Error:
+    pass
+'
+wait "$SERVER_PID"
+unset SERVER_PID
+
+# One request in flight, with many waiting: answers come in order, which they
+# do not where reads pass writes.
+in_order='
+seen = []
+def done(i):
+    return lambda *a: seen.append(i) or 1
+for i in range(200):
+    if i % 2:
+        h.aio_pread(nbd.Buffer(512), 1 << 32, done(i))
+    else:
+        h.aio_pwrite(bytearray(b"x" * 300000), i * 300000, done(i))
+while h.aio_in_flight():
+    h.poll(-1)
+assert sorted(seen) == list(range(200))
+print(seen == sorted(seen))'
+for n in 1 64; do
+	start_imgd -f qcow2 -s --client-requests=$n big.qcow2
+	timeout 60 nbdsh -u "$URI" -c "$in_order" >order.$n
+	stop_server
+done
+[ "$(cat order.1 order.64)" = $'True\nFalse' ]

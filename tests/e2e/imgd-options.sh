@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # imgd: command lines that are wrong get the reference's message and exit code.
 . "$(dirname "$0")/../lib/e2e.sh"
-needs qemu-nbd qemu-img "$IMGD"
+needs qemu-nbd qemu-img nbdinfo "$IMGD"
 
 truncate -s 1M raw.img
 qemu-img create -q -f qcow2 disk.qcow2 1M
@@ -27,7 +27,6 @@ check -k relative raw.img
 check -e x raw.img
 check -e -1 raw.img
 check -e 99999999999 raw.img
-check -o 512k raw.img
 check -o 2097152 -k "$TMP/s" -f raw raw.img
 check -n --cache=none raw.img
 check --cache=bogus raw.img
@@ -61,6 +60,18 @@ check -k "$TMP/t" -B nope disk.qcow2
 # What the reference does not refuse, or does not have.
 expect_exit 1 "$IMGD" -k "$TMP/s" -p 1 raw.img
 expect_err 'imgd: -k cannot be used with -p or -b'
+expect_exit 0 "$IMGD" -o 512k -f raw raw.img --run 'nbdinfo --size "$uri"'
+expect_out 524288
+expect_exit 1 "$IMGD" -o 512x -f raw raw.img
+expect_err "imgd: Invalid offset '512x'"
+for rate in x -1 0 65535 9E; do
+	expect_exit 1 "$IMGD" --client-rate="$rate" raw.img
+	expect_err "imgd: Invalid client rate '$rate'"
+done
+for n in 0 4097 x; do
+	expect_exit 1 "$IMGD" --client-requests="$n" raw.img
+	expect_err "imgd: Invalid number of requests '$n'"
+done
 expect_exit 1 "$IMGD" --handshake-limit=x raw.img
 expect_err "imgd: Invalid handshake limit 'x'"
 expect_exit 1 "$IMGD" -k "$TMP/raw.img" -f raw raw.img
