@@ -40,6 +40,7 @@ enum {
 	OPT_EXPORT,
 	OPT_EXPORTS_DIR,
 	OPT_AIO,
+	OPT_LOG_FORMAT,
 	OPT_CLIENT_RATE,
 	OPT_CLIENT_REQUESTS,
 	OPT_DETECT_ZEROES,
@@ -92,6 +93,7 @@ static const struct option long_options[] = {
     {"exports-dir", required_argument, NULL, OPT_EXPORTS_DIR},
     {"tls-hostname", required_argument, NULL, OPT_TLS_HOSTNAME},
     {"output", required_argument, NULL, OPT_OUTPUT},
+    {"log-format", required_argument, NULL, OPT_LOG_FORMAT},
     {"selinux-label", required_argument, NULL, OPT_SELINUX_LABEL},
     {NULL, 0, NULL, 0},
 };
@@ -279,6 +281,8 @@ static int parse_option(struct line *l, int opt, const char *arg)
 		return 0;
 	case 'T':
 		return parse_trace(arg);
+	case OPT_LOG_FORMAT:
+		return value_log_format(arg);
 	case OPT_SELINUX_LABEL:
 		a->selinux_label = arg;
 		return 0;

@@ -15,10 +15,12 @@
 #include <unistd.h>
 
 #include "clients.h"
+#include "log.h"
 #include "stream.h"
 
 struct client {
 	struct client *next;
+	unsigned number;
 	pthread_t thread;
 	int event_fd; /* of the list */
 	struct stream stream;
@@ -30,6 +32,7 @@ struct clients {
 	const struct conn_shared *shared;
 	struct client *head;
 	unsigned n;
+	unsigned ever; /* the number of the last one */
 	int event_fd;
 };
 
@@ -75,7 +78,10 @@ static void *client_thread(void *arg)
 	struct client *c = arg;
 	int event_fd = c->event_fd;
 
+	log_client(c->number);
+	log_debug("client %u: connected", c->number);
 	conn_run(c->conn);
+	log_debug("client %u: disconnected", c->number);
 	stream_close(&c->stream);
 	c->left = true;
 	eventfd_write(event_fd, 1);
@@ -99,6 +105,7 @@ int clients_add(struct clients *cs, int fd, struct err *e)
 		return err_nomem(e);
 	}
 	c->stream.fd = fd;
+	c->number = ++cs->ever;
 	c->event_fd = cs->event_fd;
 	if (stream_socket(&c->stream, fd, e) ||
 	    !(c->conn = conn_new(&c->stream, cs->shared, e))) {

@@ -387,6 +387,7 @@ void conn_run(struct conn *c)
 	c->negotiated = handshake_run(&h);
 	if (!c->negotiated)
 		return;
+	log_export(c->session.export->name);
 	stats = c->session.export->stats;
 	if (stats) {
 		stats->clients_ever++;

@@ -8,6 +8,7 @@
 
 #include "authz.h"
 #include "exports.h"
+#include "log.h"
 #include "scratch.h"
 #include "stats.h"
 
@@ -18,14 +19,20 @@
 
 static void warn_probed_raw(const char *file)
 {
-	fprintf(stderr,
-	    "WARNING: Image format was not specified for '%s' and probing "
-	    "guessed raw.\n"
-	    "         Automatically detecting the format is dangerous for raw "
-	    "images, write operations on block 0 will be restricted.\n"
-	    "         Specify the 'raw' format explicitly to remove the "
-	    "restrictions.\n",
-	    file);
+	CLEANUP_FREE char *text = NULL;
+
+	if (asprintf(&text,
+		"Image format was not specified for '%s' and probing guessed "
+		"raw.\n"
+		"         Automatically detecting the format is dangerous for "
+		"raw images, write operations on block 0 will be restricted.\n"
+		"         Specify the 'raw' format explicitly to remove the "
+		"restrictions.",
+		file) < 0) {
+		text = NULL;
+		return;
+	}
+	log_warning(text);
 }
 
 static struct image *open_named(

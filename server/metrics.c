@@ -139,8 +139,8 @@ void metrics_log(const struct exports *x)
 
 		for (unsigned k = 0; k < STATS_COMMANDS; k++)
 			all += get(&s->requests[k]);
-		log_error("export '%s': %u clients of %llu, %llu requests, "
-			  "%llu errors, %llu bytes read, %llu written",
+		log_info("export '%s': %u clients of %llu, %llu requests, "
+			 "%llu errors, %llu bytes read, %llu written",
 		    x->item[i].name, s->clients,
 		    (unsigned long long)get(&s->clients_ever),
 		    (unsigned long long)all,

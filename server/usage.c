@@ -89,6 +89,7 @@ static const char help_text[] =
     "exit\n"
     "      --metrics=ADDRESS     answer Prometheus there: HOST:PORT, "
     "unix:PATH\n"
+    "      --log-format=FORMAT   of messages: text (default), json\n"
     "  -T, --trace=PATTERN       accepted: there are no trace events\n"
     "  -v, --verbose             report what clients do wrong\n";
 

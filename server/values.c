@@ -58,6 +58,15 @@ int value_client_requests(struct args *a, const char *text)
 
 /* ---- modes ------------------------------------------------------------- */
 
+int value_log_format(const char *mode)
+{
+	log_json(!strcmp(mode, "json"));
+	if (!strcmp(mode, "json") || !strcmp(mode, "text"))
+		return 0;
+	log_error("--log-format must be text or json, not '%s'", mode);
+	return -1;
+}
+
 int value_cache(struct line *l, const char *mode)
 {
 	if (l->cache) {

@@ -20,6 +20,7 @@ int value_unsigned(const char *what, const char *text, unsigned *out);
 int value_size(const char *what, const char *text, uint64_t min, uint64_t *out);
 int value_client_requests(struct args *a, const char *text);
 
+int value_log_format(const char *mode);
 int value_cache(struct line *l, const char *mode);
 int value_discard(struct line *l, const char *mode);
 int value_aio(struct line *l, const char *mode);

@@ -171,3 +171,39 @@ for n in 1 64; do
 	stop_server
 done
 [ "$(cat order.1 order.64)" = $'True\nFalse' ]
+
+# ---- messages as JSON
+
+cp base.raw $'odd\xff.raw'
+next_socket
+start_server "$IMGD" --log-format=json -v -t -k "$SOCK" --export x=base.raw \
+	--export $'y=odd\xff.raw'
+timeout 20 nbdsh -u "nbd+unix:///x?socket=$SOCK" -c '
+h.set_strict_mode(0)
+try:
+    h.pread(512, 1 << 40)
+    assert False
+except nbd.Error:
+    pass'
+stop_server
+/usr/bin/python3 - "server-$server_n.log" <<'END'
+import datetime, json, sys
+lines = [json.loads(line) for line in open(sys.argv[1], encoding="utf-8")]
+for line in lines:
+    datetime.datetime.strptime(line["time"], "%Y-%m-%dT%H:%M:%S.%fZ")
+said = [(x["level"], x.get("client"), x.get("export"), x["message"])
+        for x in lines]
+last = [x for x in said if x[2] == "x"]
+assert last[0][0] == "debug" and last[0][3].startswith("request 0, "), said
+assert last[-1][3] == "client %d: disconnected" % last[-1][1]
+assert ("debug", last[0][1], None, "client %d: connected" % last[0][1]) in said
+assert sum(x[0] == "warning" for x in said) == 2
+assert any("'odd?.raw'" in x[3] for x in said)
+END
+expect_exit 1 "$IMGD" --log-format=json -k "/$(printf %0200d 1)" -f raw base.raw
+/usr/bin/python3 -c '
+import json, sys
+x = json.loads(sys.stdin.read())
+assert x["level"] == "error" and x["hint"].startswith("Path must be")' <err
+expect_exit 1 "$IMGD" --log-format=xml base.raw
+expect_err "imgd: --log-format must be text or json, not 'xml'"
