@@ -109,11 +109,24 @@ struct create_args {
 	unsigned open_flags;		   /* HOST_* for further files */
 };
 
+#define PROBE_HEAD_LEN 4096u
+#define PROBE_TAIL_LEN 512u
+/* What a format is recognised by: the ends of the file. */
+struct probe_in {
+	const uint8_t *head, *tail; /* the first and the last bytes */
+	size_t head_len, tail_len;  /* as above, or all of a shorter file */
+	uint64_t file_len;
+	const char *name;
+};
+
 struct driver {
 	struct img_format info;
 
-	/* 0 (not ours) .. 100; `len` <= 4096 bytes from the start. */
-	int (*probe)(const uint8_t *buf, size_t len, const char *name);
+	/*
+	 * Is the file of this format?  Claims as little as it can: of a file
+	 * that two formats claim none is opened.  NULL: when no other does.
+	 */
+	bool (*probe)(const struct probe_in *p);
 	/*
 	 * Read and check the header; set img->size, unit, fill_unit, priv.
 	 * Nothing is written.  No locks.  On failure close() is not called.

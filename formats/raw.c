@@ -18,12 +18,6 @@ struct raw {
 	bool part;	/* `size` was given: it cannot be resized */
 };
 
-static int raw_probe(const uint8_t *buf, size_t len, const char *name)
-{
-	(void)buf, (void)len, (void)name;
-	return 1; /* any file can be raw: the last resort */
-}
-
 /* `offset` and `size` select a part that lies inside the file. */
 static int read_part(
     struct image *img, struct raw *r, struct options *o, struct err *e)
@@ -250,7 +244,6 @@ const struct driver raw_driver = {
 	    .can_measure = true,
 	    .create_opts = create_opts,
 	},
-    .probe = raw_probe,
     .open = raw_open,
     .close = raw_close,
     .map = raw_map,

@@ -32,14 +32,14 @@ static int zero_as_data(struct image *img, uint64_t len, uint64_t off,
 	while (len) {
 		struct chain_extent c;
 		uint64_t n;
+		bool guarded;
 
 		if (chain_map(img, off, len, &c, e))
 			return -1;
-		n = c.x.len;
+		n = rawguard_run(img, off, c.x.len, &guarded);
 		if (c.x.flags & EXT_F_META)
 			return write_damaged(img, &c.x, e);
-		if (rawguard_concerns(img, off)) {
-			n = min_u64(n, SECTOR_LEN - off);
+		if (guarded) {
 			if (write_range(img, zeroes, n, off, e))
 				return -1;
 		} else if (!c.depth && extent_in_place(&c.x)) {
@@ -194,13 +194,13 @@ static int trim_in_place(
 {
 	while (len) {
 		struct extent x;
+		bool guarded;
 
 		if (write_map(img, off, len, &x, e))
 			return -1;
-		if (rawguard_concerns(img, off))
-			x.len = min_u64(x.len, SECTOR_LEN - off);
-		else if (extent_in_place(&x) &&
-			 host_discard(x.file, x.host, x.len, e) < 0)
+		x.len = rawguard_run(img, off, x.len, &guarded);
+		if (!guarded && extent_in_place(&x) &&
+		    host_discard(x.file, x.host, x.len, e) < 0)
 			return -1;
 		off += x.len;
 		len -= x.len;

@@ -264,7 +264,7 @@ static int start_write(struct image *img, struct img_request *rq,
 	int rc;
 
 	if ((rq->flags & IMG_FUA) || image_writes_through(img) ||
-	    rawguard_concerns(img, rq->off))
+	    rawguard_concerns(img, rq->off, rq->len))
 		return 0;
 	rc = write_tryenter(img, &p->guard, rq->len, rq->off, e);
 	if (rc <= 0)

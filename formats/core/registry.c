@@ -4,8 +4,6 @@
 
 #include "registry.h"
 
-#define PROBE_LEN 4096u
-
 static const struct driver *const registry[] = {
     &qcow2_driver,
     &raw_driver,
@@ -25,30 +23,43 @@ const struct driver *registry_find(const char *name)
 }
 
 const struct driver *registry_guess(
-    const uint8_t *buf, size_t len, const char *name)
+    const struct probe_in *p, const struct driver **other)
 {
-	const struct driver *best = NULL;
-	int best_score = 0;
+	const struct driver *found = NULL;
 
+	*other = NULL;
 	for (unsigned i = 0; i < ARRAY_N(registry); i++) {
-		int score = registry[i]->probe(buf, len, name);
-
-		if (score > best_score) {
-			best_score = score;
-			best = registry[i];
-		}
+		if (!registry[i]->probe || !registry[i]->probe(p))
+			continue;
+		if (found)
+			*other = registry[i];
+		else
+			found = registry[i];
 	}
-	return best;
+	return found ? found : &raw_driver;
 }
 
 const struct driver *registry_probe(struct hostfile *f, struct err *e)
 {
-	uint8_t buf[PROBE_LEN];
-	size_t len = min_u64(sizeof buf, host_size(f));
+	uint8_t head[PROBE_HEAD_LEN], tail[PROBE_TAIL_LEN];
+	struct probe_in p = {.head = head,
+	    .tail = tail,
+	    .file_len = host_size(f),
+	    .name = f->name};
+	const struct driver *found, *other;
 
-	if (len && host_pread(f, buf, len, 0, e))
+	p.head_len = min_u64(sizeof head, p.file_len);
+	p.tail_len = min_u64(sizeof tail, p.file_len);
+	if (host_pread(f, head, p.head_len, 0, e) ||
+	    host_pread(f, tail, p.tail_len, p.file_len - p.tail_len, e))
 		return NULL;
-	return registry_guess(buf, len, f->name);
+	found = registry_guess(&p, &other);
+	if (!other)
+		return found;
+	err_usage(e, "%s: could be a %s image or a %s image", f->name,
+	    found->info.name, other->info.name);
+	err_hint(e, "Give the format of the image.");
+	return NULL;
 }
 
 const struct img_format *img_format_find(const char *name)

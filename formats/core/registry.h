@@ -9,10 +9,11 @@
 const struct driver *registry_find(const char *name);
 /* The i-th in the order that they are listed; NULL past the end. */
 const struct driver *registry_at(unsigned i);
-/* The driver that recognises the file best; raw when none does. */
+/* The driver that recognises the file; raw when none does.  NULL with *e set,
+ * also when more than one does. */
 const struct driver *registry_probe(struct hostfile *f, struct err *e);
-/* The same from the first bytes, 4096 at most, of a file of that name. */
+/* The same; *other is one more that claims the file, or NULL. */
 const struct driver *registry_guess(
-    const uint8_t *buf, size_t len, const char *name);
+    const struct probe_in *p, const struct driver **other);
 
 #endif

@@ -41,11 +41,16 @@ bool image_writes_through(const struct image *img)
 
 /* ---- guard ------------------------------------------------------------ */
 
-/* At least whole sectors: rawguard.c looks at the first one as a whole.
- * off + len <= IMG_SIZE_MAX, so rounding up cannot overflow. */
-static uint64_t lock_unit(const struct image *img)
+/* What a write locks: whole units, at least sectors.  off + len <=
+ * IMG_SIZE_MAX, so rounding up cannot overflow. */
+static void lock_range(const struct image *img, uint64_t len, uint64_t off,
+    uint64_t *start, uint64_t *end)
 {
-	return max_u64(img->unit, SECTOR_LEN);
+	uint64_t unit = max_u64(img->unit, SECTOR_LEN);
+
+	*start = round_down(off, unit);
+	*end = round_up(off + len, unit);
+	rawguard_widen(img, start, end);
 }
 
 /* Bitmaps know of a change before it can be seen. */
@@ -59,13 +64,15 @@ static int track(struct image *img, uint64_t len, uint64_t off, struct err *e)
 int write_enter(struct image *img, struct write_guard *g, uint64_t len,
     uint64_t off, struct err *e)
 {
+	uint64_t start, end;
+
 	g->pin = request_enter(img);
 	if (request_check_write(img, len, off, e) || track(img, len, off, e)) {
 		request_leave(img, g->pin);
 		return -1;
 	}
-	range_lock(&img->ranges, &g->range, round_down(off, lock_unit(img)),
-	    round_up(off + len, lock_unit(img)));
+	lock_range(img, len, off, &start, &end);
+	range_lock(&img->ranges, &g->range, start, end);
 	return 0;
 }
 
@@ -78,16 +85,17 @@ void write_leave(struct image *img, struct write_guard *g)
 int write_tryenter(struct image *img, struct write_guard *g, uint64_t len,
     uint64_t off, struct err *e)
 {
+	uint64_t start, end;
+
 	if (!request_tryenter(img, &g->pin))
 		return 0;
 	if (request_check_write(img, len, off, e)) {
 		request_leave(img, g->pin);
 		return -1;
 	}
+	lock_range(img, len, off, &start, &end);
 	if (bitmaps_tracking(&img->bitmaps) != TRACK_FIRST &&
-	    range_trylock(&img->ranges, &g->range,
-		round_down(off, lock_unit(img)),
-		round_up(off + len, lock_unit(img)))) {
+	    range_trylock(&img->ranges, &g->range, start, end)) {
 		if (!track(img, len, off, e))
 			return 1;
 		write_leave(img, g);

@@ -104,11 +104,10 @@ int qcow2_load_reftable(struct image *img, struct err *e)
 
 /* ---- open --------------------------------------------------------------- */
 
-static int probe(const uint8_t *buf, size_t len, const char *name)
+static bool probe(const struct probe_in *p)
 {
-	(void)name;
-	return len >= 8 && be32(buf) == QCOW2_MAGIC && be32(buf + 4) >= 2 ? 100
-									  : 0;
+	return p->head_len >= 8 && be32(p->head) == QCOW2_MAGIC &&
+	       be32(p->head + 4) >= 2;
 }
 
 static int refuse(struct image *img, struct err *e)
