@@ -110,19 +110,13 @@ static int change_slice(struct image *img, struct table *slice, uint64_t guest,
 
 	for (uint32_t ix = 0; ix < q->slice_len / q->l2_entry_len; ix++) {
 		struct qcow2_entry n;
-		const char *fault;
 
 		qcow2_entry_get(q, slice, ix, &n);
 		if ((n.l2 & QCOW2_PACKED) || !(n.l2 & QCOW2_ZERO))
 			continue;
-		fault = qcow2_entry_fault(q, &n, guest);
-		if (fault)
-			return err_set(e, ERR_DAMAGED, EIO,
-			    "%s: L2 table entry of guest offset %llu %s",
-			    img->name,
-			    (unsigned long long)guest +
-				((uint64_t)ix << q->h.cluster_bits),
-			    fault);
+		if (qcow2_entry_check(img, &n,
+			guest + ((uint64_t)ix << q->h.cluster_bits), e))
+			return -1;
 		if (change_entry(img, slice, ix, z->owners, e))
 			return -1;
 	}

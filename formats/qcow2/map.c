@@ -138,8 +138,6 @@ const char *qcow2_entry_fault(
 	return NULL;
 }
 
-/* ---- map ---------------------------------------------------------------- */
-
 static int bad_l2(
     struct image *img, uint64_t guest, const char *why, struct err *e)
 {
@@ -147,6 +145,16 @@ static int bad_l2(
 	    "%s: L2 table entry of guest offset %llu %s", img->name,
 	    (unsigned long long)guest, why);
 }
+
+int qcow2_entry_check(struct image *img, const struct qcow2_entry *n,
+    uint64_t guest, struct err *e)
+{
+	const char *fault = qcow2_entry_fault(qcow2_of(img), n, guest);
+
+	return fault ? bad_l2(img, guest, fault, e) : 0;
+}
+
+/* ---- map ---------------------------------------------------------------- */
 
 static void from_packed(const struct qcow2 *q, const struct qcow2_entry *n,
     uint64_t guest, struct extent *x)
@@ -166,11 +174,12 @@ static int map_cluster(struct image *img, const struct qcow2_entry *n,
 	uint32_t in_cl = guest & (q->cluster_len - 1);
 	unsigned i = in_cl / q->sub_len;
 	enum qcow2_sub kind = qcow2_sub_kind(q, n, i);
-	const char *fault = qcow2_entry_fault(q, n, guest);
 
-	if (fault || kind == QCOW2_SUB_BAD)
-		return bad_l2(img, guest,
-		    fault ? fault : "has contradicting subcluster bits", e);
+	if (qcow2_entry_check(img, n, guest, e))
+		return -1;
+	if (kind == QCOW2_SUB_BAD)
+		return bad_l2(
+		    img, guest, "has contradicting subcluster bits", e);
 	*x = (struct extent){.guest = guest, .file = q->data};
 	if (kind == QCOW2_SUB_PACKED) {
 		x->len = q->cluster_len - in_cl;

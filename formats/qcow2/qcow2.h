@@ -226,6 +226,9 @@ bool qcow2_owns_space(const struct qcow2 *q, const struct qcow2_entry *n);
 /* What breaks the specification in the entry of `guest`, or NULL. */
 const char *qcow2_entry_fault(
     const struct qcow2 *q, const struct qcow2_entry *n, uint64_t guest);
+/* The same as an error: ERR_DAMAGED. */
+int qcow2_entry_check(struct image *img, const struct qcow2_entry *n,
+    uint64_t guest, struct err *e);
 /* Guest bytes that one L2 table maps. */
 uint64_t qcow2_l2_span(const struct qcow2 *q);
 uint64_t qcow2_l1_get(const struct qcow2 *q, uint64_t l1_ix);

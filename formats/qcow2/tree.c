@@ -117,18 +117,11 @@ static int count_slice(struct image *img, struct table *slice, uint64_t guest,
 	for (uint32_t ix = 0; ix < per_slice; ix++) {
 		struct qcow2_entry n;
 		uint64_t first, cl_n;
-		const char *fault;
 
 		qcow2_entry_get(q, slice, ix, &n);
-		fault = qcow2_entry_fault(
-		    q, &n, guest + ((uint64_t)ix << q->h.cluster_bits));
-		if (fault)
-			return err_set(e, ERR_DAMAGED, EIO,
-			    "%s: L2 table entry of guest offset %llu %s",
-			    img->name,
-			    (unsigned long long)guest +
-				((uint64_t)ix << q->h.cluster_bits),
-			    fault);
+		if (qcow2_entry_check(img, &n,
+			guest + ((uint64_t)ix << q->h.cluster_bits), e))
+			return -1;
 		cl_n = entry_clusters(q, &n, &first);
 		for (uint64_t i = 0; i < cl_n; i++)
 			if (add_to_run(img, &r, first + i, delta, e))

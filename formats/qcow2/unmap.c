@@ -141,19 +141,12 @@ static int unmap_slice(struct image *img, struct table *slice, uint32_t ix,
 
 	for (i = 0; i < *cl_n; i++) {
 		struct qcow2_entry n;
-		const char *fault;
 		enum fate fate;
 
 		qcow2_entry_get(q, slice, ix + i, &n);
-		fault =
-		    qcow2_entry_fault(q, &n, guest + (i << q->h.cluster_bits));
-		if (fault)
-			return err_set(e, ERR_DAMAGED, EIO,
-			    "%s: L2 table entry of guest offset %llu %s",
-			    img->name,
-			    (unsigned long long)(guest +
-						 (i << q->h.cluster_bits)),
-			    fault);
+		if (qcow2_entry_check(
+			img, &n, guest + (i << q->h.cluster_bits), e))
+			return -1;
 		fate = fate_of(img, &n, how);
 		if (fate == FATE_CANNOT)
 			break;

@@ -335,11 +335,7 @@ int qcow2_reserve(struct image *img, uint64_t guest, uint64_t len,
 	if (!slice)
 		return -1;
 	qcow2_entry_get(q, slice, ix, &n);
-	rc = 0;
-	if (qcow2_entry_fault(q, &n, guest))
-		rc = err_set(e, ERR_DAMAGED, EIO,
-		    "%s: L2 table entry of guest offset %llu %s", img->name,
-		    (unsigned long long)guest, qcow2_entry_fault(q, &n, guest));
+	rc = qcow2_entry_check(img, &n, guest, e);
 	if (!rc)
 		rc = reserve_run(img, slice, ix, guest, len, r, e);
 	tables_put(q->tables, slice);
