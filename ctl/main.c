@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "formats/core/object.h"
 #include "help.h"
 #include "msg.h"
 #include "object.h"
@@ -129,6 +130,7 @@ int main(int argc, char **argv)
 	static const struct option names[] = {{"help", no_argument, NULL, 'h'},
 	    {"version", no_argument, NULL, 'V'},
 	    {"trace", required_argument, NULL, 'T'}, {0}};
+	struct err e = ERR_INIT;
 	int letter;
 
 	open_standard_files();
@@ -138,6 +140,8 @@ int main(int argc, char **argv)
 	signal(SIGUSR1, SIG_IGN);
 	signals_begin();
 	take_name(argv[0]);
+	if (object_hide(argc, argv, &e))
+		return msg_err(&e);
 	if (argc < 2)
 		return msg_usage("Not enough arguments");
 	opterr = 0;

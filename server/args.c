@@ -161,15 +161,11 @@ static int parse_image_option(struct line *l, int opt, const char *arg)
 	}
 }
 
-/*
- * Makes an object.  1: help was printed.  A secret that is given right there is
- * taken off the command line, which others can see.
- */
-static int parse_object(char *text)
+/* Makes an object.  1: help was printed. */
+static int parse_object(const char *text)
 {
 	struct err e = ERR_INIT;
-	char *help = NULL, *data = strstr(text, "data");
-	bool secret = strstr(text, "secret");
+	char *help = NULL;
 	int rc = object_add(text, &help, &e);
 
 	if (rc < 0)
@@ -177,8 +173,6 @@ static int parse_object(char *text)
 	if (rc > 0)
 		fputs(help, stdout);
 	free(help);
-	if (data && secret)
-		memset(data, '*', strlen(data));
 	return rc;
 }
 

@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/object.h"
 #include "core/units.h"
 
 #include "args.h"
@@ -346,6 +347,10 @@ int main(int argc, char **argv)
 	   give it back to the system meanwhile. */
 	mallopt(M_MMAP_THRESHOLD, KEPT_LEN);
 	mallopt(M_TRIM_THRESHOLD, KEPT_LEN);
+	if (object_hide(argc, argv, &e)) {
+		log_err(&e);
+		return EXIT_FAILURE;
+	}
 	switch (args_parse(&s.args, argc, argv)) {
 	case ARGS_EXIT_OK:
 		args_clear(&s.args);

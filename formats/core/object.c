@@ -210,6 +210,44 @@ int object_add(const char *text, char **help, struct err *e)
 	return rc;
 }
 
+/* ---- the command line -------------------------------------------------- */
+
+/* Is it --object, perhaps cut short, perhaps with its value? */
+static bool is_object_option(const char *arg)
+{
+	size_t len = strcspn(arg, "=");
+
+	return len > 2 && !strncmp(arg, "--object", len);
+}
+
+/* Where the secret part of an object's text begins; NULL: there is none. */
+static char *secret_part(char *text)
+{
+	return text[0] == '{' ? text : strstr(text, "data=");
+}
+
+int object_hide(int argc, char **argv, struct err *e)
+{
+	for (int i = 1; i < argc; i++) {
+		char *value, *secret;
+
+		if (!is_object_option(argv[i]))
+			continue;
+		value = strchr(argv[i], '=');
+		if (!value && ++i == argc)
+			break;
+		secret = secret_part(value ? value + 1 : argv[i]);
+		if (!secret)
+			continue;
+		value = strdup(argv[i]);
+		if (!value)
+			return err_nomem(e);
+		memset(secret, '*', strlen(secret));
+		argv[i] = value;
+	}
+	return 0;
+}
+
 /* ---- use --------------------------------------------------------------- */
 
 const struct object *object_find(const char *id)

@@ -24,6 +24,12 @@ struct object {
 };
 
 /*
+ * Takes what may be secret in the arguments of --object off the command line,
+ * which others can see: argv then has copies, which live as long as the
+ * process.  Before anything else looks at argv.
+ */
+int object_hide(int argc, char **argv, struct err *e);
+/*
  * From `TYPE,id=ID,...` or JSON.  0 made; 1 help was asked for: *help is its
  * text, malloc'd; -1.
  */
