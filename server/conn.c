@@ -47,6 +47,7 @@ struct conn {
 	struct lane lane;
 	struct batch *batch;
 	_Atomic bool stopping;
+	_Atomic bool serving; /* requests, no options any more */
 
 	bool reading;	      /* more requests may come          */
 	bool full;	      /* the next request has to wait ... */
@@ -134,12 +135,21 @@ void conn_submit(struct conn *c, struct job *j)
 	sched_submit(c->shared->sched, &c->lane, j);
 }
 
-/* The reader may be waiting for the socket or for the outbox. */
+/* The reader may be waiting for the socket or for the outbox.  In the
+   negotiation it goes on to read, to say that the server ends. */
 void conn_stop(struct conn *c)
 {
 	c->stopping = true;
-	shutdown(c->stream->fd, SHUT_RD);
+	if (c->serving)
+		shutdown(c->stream->fd, SHUT_RD);
 	outbox_wake(&c->out);
+}
+
+static void begin_serving(struct conn *c)
+{
+	c->serving = true;
+	if (c->stopping)
+		shutdown(c->stream->fd, SHUT_RD);
 }
 
 /* ---- requests from bytes ----------------------------------------------- */
@@ -380,6 +390,7 @@ void conn_run(struct conn *c)
 	    .stream = c->stream,
 	    .shared = c->shared,
 	    .wake_fd = c->out.wake_fd,
+	    .stopping = &c->stopping,
 	    .session = &c->session,
 	};
 	struct stats *stats;
@@ -387,6 +398,7 @@ void conn_run(struct conn *c)
 	c->negotiated = handshake_run(&h);
 	if (!c->negotiated)
 		return;
+	begin_serving(c);
 	log_export(c->session.export->name);
 	stats = c->session.export->stats;
 	if (stats) {

@@ -19,6 +19,8 @@
 /* Longer options are skipped and refused; the longest sensible one is a list
    of a few contexts with long names. */
 #define OPTION_LEN_MAX (64 * KiB)
+/* For a client to ask once more, and be told that the server ends. */
+#define FAREWELL_MS 500
 
 static int64_t now_ms(void)
 {
@@ -38,8 +40,19 @@ static int time_left(const struct handshake *h)
 	return left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
 }
 
+static void look_for_stop(struct handshake *h)
+{
+	int64_t limit = now_ms() + FAREWELL_MS;
+
+	if (h->refusing || !*h->stopping)
+		return;
+	h->refusing = true;
+	if (!h->deadline_ms || h->deadline_ms > limit)
+		h->deadline_ms = limit;
+}
+
 /* Waits for the socket; false when the time is over. */
-static bool wait_for(const struct handshake *h, short events)
+static bool wait_for(struct handshake *h, short events)
 {
 	struct pollfd p[] = {
 	    {.fd = h->stream->fd, .events = events},
@@ -47,10 +60,13 @@ static bool wait_for(const struct handshake *h, short events)
 	};
 	int n;
 
-	do
+	do {
+		look_for_stop(h);
+		if (h->refusing)
+			p[1].fd = -1;
 		n = poll(p, ARRAY_N(p), time_left(h));
-	while (n < 0 && errno == EINTR);
-	return n > 0 && !p[1].revents;
+	} while ((n < 0 && errno == EINTR) || (n > 0 && !p[0].revents));
+	return n > 0;
 }
 
 static bool handshake_read(struct handshake *h, void *buf, size_t len)
@@ -158,6 +174,7 @@ static enum option_next next_option(struct handshake *h)
 	data = malloc(len + 1u);
 	if (!data || !handshake_read(h, data, len))
 		return OPTION_CLOSE;
+	look_for_stop(h);
 	return option_run(h, opt, data, len);
 }
 

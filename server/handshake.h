@@ -9,6 +9,7 @@
 #ifndef IMGD_HANDSHAKE_H
 #define IMGD_HANDSHAKE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,7 +22,9 @@
 struct handshake {
 	struct stream *stream;
 	const struct conn_shared *shared;
-	int wake_fd;	     /* readable: give up                          */
+	int wake_fd; /* readable: look at `stopping`               */
+	const _Atomic bool *stopping; /* the server ends                   */
+	bool refusing;	     /* and that was noticed                       */
 	int64_t deadline_ms; /* CLOCK_MONOTONIC; 0 none                    */
 	bool no_zeroes;
 	bool tls;	/* the stream is encrypted                    */

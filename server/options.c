@@ -267,11 +267,21 @@ static enum option_next tls_first(struct handshake *h, uint32_t opt)
 	    h, opt, NBD_REP_ERR_TLS_REQD, "TLS is required: use STARTTLS");
 }
 
+static enum option_next shutting_down(struct handshake *h, uint32_t opt)
+{
+	if (opt == NBD_OPT_EXPORT_NAME)
+		return OPTION_CLOSE;
+	return option_refuse(
+	    h, opt, NBD_REP_ERR_SHUTDOWN, "server is shutting down");
+}
+
 enum option_next option_run(
     struct handshake *h, uint32_t opt, const uint8_t *data, size_t len)
 {
 	const struct option *o = opt < ARRAY_N(options) ? &options[opt] : NULL;
 
+	if (h->refusing && opt != NBD_OPT_ABORT)
+		return shutting_down(h, opt);
 	if (h->shared->creds && !h->shared->tls_optional && !h->tls &&
 	    opt != NBD_OPT_STARTTLS && opt != NBD_OPT_ABORT)
 		return tls_first(h, opt);

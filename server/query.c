@@ -173,6 +173,9 @@ static int refused(uint32_t opt, const struct reply *r, struct err *e)
 		format = "TLS negotiation required before option %u (%s)";
 		before = "Did you forget a valid tls-creds?\n";
 		break;
+	case NBD_REP_ERR_SHUTDOWN:
+		format = "Server shutting down before option %u (%s)";
+		break;
 	default:
 		format = "Unknown error code when asking for option %u (%s)";
 		break;

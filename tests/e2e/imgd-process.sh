@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # imgd: how it starts, when it ends, and what it leaves behind.
 . "$(dirname "$0")/../lib/e2e.sh"
-needs nbdinfo nbdcopy qemu-img qemu-io "$IMGD"
+needs nbdinfo nbdcopy nbdsh qemu-img qemu-io "$IMGD"
 
 random_file disk.raw 4194304
 path=$TMP/s
@@ -170,3 +170,15 @@ with open("disk.raw", "rb") as f:
         assert f.read(4096) == b"z" * 4096
 END
 echo "$(wc -l <told) of 100 writes done"
+
+# A client that negotiates meanwhile is told.
+start_imgd -f raw disk.raw
+expect_exit 0 nbdsh -c 'h.set_opt_mode(True)' -c "h.connect_uri('$URI')" \
+	-c 'import os, signal, time' -c "os.kill($SERVER_PID, signal.SIGTERM)" \
+	-c 'time.sleep(0.1)' -c '
+try:
+    h.opt_info()
+except nbd.Error as ex:
+    print(ex.errno)'
+expect_out ESHUTDOWN
+wait "$SERVER_PID"

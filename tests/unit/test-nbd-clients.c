@@ -12,11 +12,13 @@
 #include "check.h"
 #include "formats/core/units.h"
 #include "nbdpeer.h"
+#include "server/nbd.h"
 
 enum { READ, WRITE, DISC, FLUSH, TRIM, CACHE, ZERO, STATUS };
 enum { FUA = 1, DONE = 1, DATA = 1 };
 
-#define WIRE_ESHUTDOWN 108u
+#define WIRE_ESHUTDOWN	      108u
+#define WIRE_REP_ERR_SHUTDOWN 0x80000007u
 
 struct fixture {
 	struct peer peer;
@@ -342,6 +344,51 @@ static void test_stop_in_handshake(void **state)
 	end(&f);
 }
 
+/* One who asks while the server ends is told, also when half of the question
+   came before. */
+static void test_stop_is_told(void **state)
+{
+	uint8_t reply[4096];
+	pthread_t stopper;
+	struct fixture f;
+
+	(void)state;
+	begin_limited(&f, 0);
+	peer_greet(f.fd, 3);
+	peer_send(f.fd, "IHAVEOPT", 8);
+	pthread_create(&stopper, NULL, stop_clients, f.peer.clients);
+	usleep(50000);
+	peer_send(f.fd, "\0\0\0\3\0\0\0", 8);
+	assert_int_equal(
+	    peer_option_reply(f.fd, NBD_OPT_LIST, WIRE_REP_ERR_SHUTDOWN, reply),
+	    23);
+	assert_memory_equal(reply, "server is shutting down", 23);
+	peer_expect_option(
+	    f.fd, NBD_OPT_GO, "\0\0\0\0\0", 6, WIRE_REP_ERR_SHUTDOWN);
+	peer_expect_option(f.fd, NBD_OPT_ABORT, NULL, 0, NBD_REP_ACK);
+	peer_expect_end(f.fd);
+	pthread_join(stopper, NULL);
+	end(&f);
+}
+
+/* EXPORT_NAME has no reply but an export. */
+static void test_stop_without_word(void **state)
+{
+	pthread_t stopper;
+	struct fixture f;
+
+	(void)state;
+	begin_limited(&f, 0);
+	peer_greet(f.fd, 3);
+	peer_send(f.fd, "IHAVEOPT", 8);
+	pthread_create(&stopper, NULL, stop_clients, f.peer.clients);
+	usleep(50000);
+	peer_send(f.fd, "\0\0\0\1\0\0\0", 8);
+	peer_expect_end(f.fd);
+	pthread_join(stopper, NULL);
+	end(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -355,6 +402,8 @@ int main(void)
 	    cmocka_unit_test(test_deadline),
 	    cmocka_unit_test(test_deadline_met),
 	    cmocka_unit_test(test_stop_in_handshake),
+	    cmocka_unit_test(test_stop_is_told),
+	    cmocka_unit_test(test_stop_without_word),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
