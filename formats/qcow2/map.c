@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 
+#include "../core/maprun.h"
 #include "qcow2.h"
 
 uint64_t qcow2_l1_get(const struct qcow2 *q, uint64_t l1_ix)
@@ -206,15 +207,6 @@ static int map_cluster(struct image *img, const struct qcow2_entry *n,
 	return 0;
 }
 
-static bool goes_on(const struct extent *a, const struct extent *b)
-{
-	if (a->kind != b->kind || a->flags != b->flags || a->kind == EXT_PACKED)
-		return false;
-	return a->kind == EXT_HOLE ||
-	       (a->kind == EXT_ZERO && !(a->flags & EXT_F_SPACE)) ||
-	       a->host + a->len == b->host;
-}
-
 /* No L2 table: nothing up to the next one. */
 static int map_no_l2(struct image *img, uint64_t guest, uint64_t len,
     struct extent *x, struct err *e)
@@ -283,7 +275,7 @@ static int map_slice(struct image *img, const struct table *slice, uint32_t ix,
 		if (!plain_step(q, &n, &next_n) &&
 		    (map_cluster(
 			 img, &next_n, guest + x->len, &next, &neighbour) ||
-			!goes_on(x, &next)))
+			!extent_goes_on(x, &next)))
 			break;
 		x->len += next.len;
 		n = next_n;
