@@ -10,11 +10,9 @@
  */
 #include <errno.h>
 
-#include "../core/drv.h"
-#include "../core/map.h"
 #include "../core/prealloc.h"
 #include "../core/request.h"
-#include "../core/write.h"
+#include "../core/resize.h"
 #include "resize.h"
 
 int qcow2_resize_check(
@@ -61,36 +59,6 @@ static void set_size(struct image *img, uint64_t size)
 	atomic_store(&img->size, size);
 }
 
-/*
- * Whatever would show in [old, end) becomes zeroes: a backing file that is
- * larger than the disk was, the rest of the last cluster.
- */
-static int hide(struct image *img, uint64_t old, uint64_t end, struct err *e)
-{
-	uint32_t cluster_len = qcow2_of(img)->cluster_len;
-	uint64_t guest = old;
-
-	while (guest < end) {
-		struct chain_extent c;
-		uint64_t from, to;
-
-		if (chain_map(img, guest, end - guest, &c, e))
-			return -1;
-		to = guest + c.x.len;
-		if (c.x.kind != EXT_HOLE && c.x.kind != EXT_ZERO) {
-			/* Whole clusters are quicker than parts of them. */
-			from = max_u64(old, round_down(guest, cluster_len));
-			to = min_u64(end, round_up(to, cluster_len));
-			if (zero_range(img, to - from, from, 0, e))
-				return -1;
-		}
-		guest = to;
-		if (image_commit_due(img) && image_commit(img, e))
-			return -1;
-	}
-	return 0;
-}
-
 /* A raw data file holds the guest bytes where the guest has them. */
 static enum img_prealloc at_least(const struct qcow2 *q, enum img_prealloc how)
 {
@@ -107,7 +75,7 @@ static int fill(struct image *img, uint64_t old, uint64_t size,
 
 	if (q->data != img->file && host_grow(q->data, size, e))
 		return -1;
-	if (hide(img, old, size, e))
+	if (resize_hide(img, old, size, e))
 		return -1;
 	how = at_least(q, how);
 	if (how == IMG_PREALLOC_OFF)
