@@ -121,6 +121,7 @@ struct probe_in {
 
 struct driver {
 	struct img_format info;
+	bool read_only; /* images of it are never opened for writing */
 
 	/*
 	 * Is the file of this format?  Claims as little as it can: of a file
@@ -302,6 +303,6 @@ void image_commit_mark(void *img);
  * NULL when out of memory. */
 char *image_resolve(const char *base, const char *name, struct err *e);
 
-extern const struct driver raw_driver, qcow2_driver;
+extern const struct driver bochs_driver, cloop_driver, raw_driver, qcow2_driver;
 
 #endif

@@ -28,10 +28,12 @@ struct pool {
 static const struct codec_impl *const impls[] = {
     [CODEC_DEFLATE] = &deflate_codec,
     [CODEC_ZSTD] = &zstd_codec,
+    [CODEC_ZLIB] = &zlib_codec,
 };
 static struct pool pools[] = {
     [CODEC_DEFLATE] = {.lock = {PTHREAD_MUTEX_INITIALIZER}},
     [CODEC_ZSTD] = {.lock = {PTHREAD_MUTEX_INITIALIZER}},
+    [CODEC_ZLIB] = {.lock = {PTHREAD_MUTEX_INITIALIZER}},
 };
 
 const char *codec_name(enum codec c)
@@ -41,7 +43,7 @@ const char *codec_name(enum codec c)
 
 bool codec_available(enum codec c)
 {
-	return codec_name(c) && impls[c]->level_max;
+	return codec_name(c) && impls[c]->unpack_new;
 }
 
 static const struct codec_impl *find(enum codec c, struct err *e)
@@ -50,11 +52,22 @@ static const struct codec_impl *find(enum codec c, struct err *e)
 
 	if (!name)
 		err_unsupported(e, "compression type %d is not known", (int)c);
-	else if (!impls[c]->level_max)
+	else if (!impls[c]->unpack_new)
 		err_unsupported(e,
 		    "compression type %s is not built into this program", name);
 	else
 		return impls[c];
+	return NULL;
+}
+
+static const struct codec_impl *find_packer(enum codec c, struct err *e)
+{
+	const struct codec_impl *impl = find(c, e);
+
+	if (!impl || impl->pack_new)
+		return impl;
+	err_unsupported(
+	    e, "compression type %s can only be unpacked", impl->name);
 	return NULL;
 }
 
@@ -69,7 +82,7 @@ static int check_len(size_t len, struct err *e)
 
 int codec_check_level(enum codec c, uint64_t level, struct err *e)
 {
-	const struct codec_impl *impl = find(c, e);
+	const struct codec_impl *impl = find_packer(c, e);
 
 	if (!impl)
 		return -1;
@@ -81,7 +94,7 @@ int codec_check_level(enum codec c, uint64_t level, struct err *e)
 
 struct codec_ctx *codec_ctx_new(enum codec c, int level, struct err *e)
 {
-	const struct codec_impl *impl = find(c, e);
+	const struct codec_impl *impl = find_packer(c, e);
 	struct codec_ctx *x;
 
 	if (!impl || (level && codec_check_level(c, (uint64_t)level, e)))

@@ -20,6 +20,7 @@ enum codec {
 	CODEC_NONE = 0,
 	CODEC_DEFLATE, /* RFC 1951, raw; window of 4 KiB when we write */
 	CODEC_ZSTD,    /* RFC 8878, one frame a unit                   */
+	CODEC_ZLIB,    /* RFC 1950; unpacked only, as all that follow  */
 };
 
 /* The largest unit that pack and unpack take, bytes. */

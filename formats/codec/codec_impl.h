@@ -10,17 +10,17 @@
 
 struct codec_impl {
 	const char *name;
-	int level_max; /* 0: not built in */
-	void *(*pack_new)(int level, struct err *e);
+	int level_max;
+	void *(*pack_new)(int level, struct err *e); /* NULL: cannot pack */
 	void (*pack_free)(void *state);
 	ssize_t (*pack)(void *state, void *dst, size_t dst_len, const void *src,
 	    size_t len, struct err *e);
-	void *(*unpack_new)(struct err *e);
+	void *(*unpack_new)(struct err *e); /* NULL: not built in */
 	void (*unpack_free)(void *state);
 	int (*unpack)(void *state, void *dst, size_t len, const void *src,
 	    size_t stored, struct err *e);
 };
 
-extern const struct codec_impl deflate_codec, zstd_codec;
+extern const struct codec_impl deflate_codec, zlib_codec, zstd_codec;
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Raw deflate (RFC 1951).
+ * Raw deflate (RFC 1951), and unpacking of zlib's streams (RFC 1950).
  *
  * Packing: readers of qcow2 keep a window of 4 KiB, so no distance may be
  * longer.  ISA-L packs when no level is asked for, at its level 2: some 11
@@ -104,13 +104,14 @@ static ssize_t deflate_pack(void *state, void *dst, size_t dst_len,
 
 struct unpacker {
 	z_stream z;
+	int window_bits; /* negative: raw deflate */
 	bool z_begun;
 #ifdef HAVE_LIBDEFLATE
 	struct libdeflate_decompressor *fast;
 #endif
 };
 
-static void deflate_unpack_free(void *state)
+static void unpack_free(void *state)
 {
 	struct unpacker *u = state;
 
@@ -122,7 +123,7 @@ static void deflate_unpack_free(void *state)
 	free(u);
 }
 
-static void *deflate_unpack_new(struct err *e)
+static void *unpack_new(int window_bits, struct err *e)
 {
 	struct unpacker *u = calloc(1, sizeof *u);
 
@@ -130,26 +131,55 @@ static void *deflate_unpack_new(struct err *e)
 		err_nomem(e);
 		return NULL;
 	}
+	u->window_bits = window_bits;
 #ifdef HAVE_LIBDEFLATE
 	u->fast = libdeflate_alloc_decompressor();
 	if (!u->fast) {
 		err_nomem(e);
-		deflate_unpack_free(u);
+		unpack_free(u);
 		return NULL;
 	}
 #endif
 	return u;
 }
 
+static void *deflate_unpack_new(struct err *e)
+{
+	return unpack_new(-MAX_WBITS, e);
+}
+
+static void *zlib_unpack_new(struct err *e)
+{
+	return unpack_new(MAX_WBITS, e);
+}
+
 static int zlib_begin(struct unpacker *u, struct err *e)
 {
-	int rc =
-	    u->z_begun ? inflateReset(&u->z) : inflateInit2(&u->z, -MAX_WBITS);
+	int rc = u->z_begun ? inflateReset(&u->z)
+			    : inflateInit2(&u->z, u->window_bits);
 
 	if (rc != Z_OK)
 		return zlib_failed(rc, "inflateInit2", e);
 	u->z_begun = true;
 	return 0;
+}
+
+static bool unpack_fast(
+    struct unpacker *u, void *dst, size_t len, const void *src, size_t stored)
+{
+#ifdef HAVE_LIBDEFLATE
+	size_t used, got = 0;
+	enum libdeflate_result rc =
+	    u->window_bits < 0 ? libdeflate_deflate_decompress_ex(u->fast, src,
+				     stored, dst, len, &used, &got)
+			       : libdeflate_zlib_decompress_ex(u->fast, src,
+				     stored, dst, len, &used, &got);
+
+	return rc == LIBDEFLATE_SUCCESS && got == len;
+#else
+	(void)u, (void)dst, (void)len, (void)src, (void)stored;
+	return false;
+#endif
 }
 
 static int deflate_unpack(void *state, void *dst, size_t len, const void *src,
@@ -158,14 +188,8 @@ static int deflate_unpack(void *state, void *dst, size_t len, const void *src,
 	struct unpacker *u = state;
 	int rc;
 
-#ifdef HAVE_LIBDEFLATE
-	size_t used, got = 0;
-
-	if (libdeflate_deflate_decompress_ex(u->fast, src, stored, dst, len,
-		&used, &got) == LIBDEFLATE_SUCCESS &&
-	    got == len)
+	if (unpack_fast(u, dst, len, src, stored))
 		return 0;
-#endif
 	if (zlib_begin(u, e) < 0)
 		return -1;
 	u->z.next_in = (Bytef *)src;
@@ -192,6 +216,13 @@ const struct codec_impl deflate_codec = {
     .pack_free = deflate_pack_free,
     .pack = deflate_pack,
     .unpack_new = deflate_unpack_new,
-    .unpack_free = deflate_unpack_free,
+    .unpack_free = unpack_free,
+    .unpack = deflate_unpack,
+};
+
+const struct codec_impl zlib_codec = {
+    .name = "zlib",
+    .unpack_new = zlib_unpack_new,
+    .unpack_free = unpack_free,
     .unpack = deflate_unpack,
 };

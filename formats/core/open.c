@@ -162,6 +162,8 @@ static int open_backing(
 static int start_layer(
     struct image *img, struct options *o, const struct level *l, struct err *e)
 {
+	if (img->drv->read_only && image_writable(img))
+		return err_set(e, ERR_UNSUPPORTED, EROFS, "Image is read-only");
 	if (open_lock(img->file, e) || generic_options(o, img, e) ||
 	    img->drv->open(img, o, e))
 		return -1;

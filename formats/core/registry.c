@@ -5,6 +5,8 @@
 #include "registry.h"
 
 static const struct driver *const registry[] = {
+    &bochs_driver,
+    &cloop_driver,
     &qcow2_driver,
     &raw_driver,
 };

@@ -6,45 +6,11 @@
 #include <stdlib.h>
 
 #include "formats/core/units.h"
-#include "formats/driver.h"
+#include "look.h"
 
-#define READ_MAX    (4 * MiB) /* bytes that are read at all */
 #define EXTENTS_MAX 2000u
 #define BITMAPS_MAX 4u
 #define PIECE	    65536u
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-/* The image; NULL when it is refused, which must come with a message. */
-static struct image *open_input(const uint8_t *data, size_t len, unsigned flags)
-{
-	const struct img_open how = {
-	    .format = "qcow2", .flags = flags, .gate = IMG_GATE_DENY};
-	struct err e = ERR_INIT;
-	struct hostfile *f = host_open_memory("input", 0, &e);
-	struct image *img;
-
-	if (!f || (len && host_pwrite(f, data, len, 0, &e)))
-		abort();
-	img = img_open_host(f, &how, &e);
-	if (!img && (!err_is_set(&e) || !e.msg[0]))
-		abort();
-	return img;
-}
-
-static void describe(struct image *img)
-{
-	struct err e = ERR_INIT;
-	struct img_snapshot *list;
-	struct img_info info;
-	size_t n;
-
-	if (!img_info(img, &info, &e))
-		img_info_clear(&info);
-	err_clear(&e);
-	if (!img_snapshots(img, &list, &n, &e))
-		img_snapshots_free(list, n);
-}
 
 static void map_bitmap(struct image *img, const char *name)
 {
@@ -94,66 +60,24 @@ static void change_bitmaps(struct image *img)
 	img_bitmaps_free(list, n);
 }
 
-/* The map must go through the disk without a gap. */
-static void map(struct image *img)
-{
-	uint64_t size = img_size(img), off = 0;
-
-	for (unsigned i = 0; off < size && i < EXTENTS_MAX; i++) {
-		struct err e = ERR_INIT;
-		struct img_extent x;
-
-		if (img_map(img, off, size - off, &x, &e)) {
-			off += min_u64(PIECE, size - off);
-			continue;
-		}
-		if (x.start != off || !x.len || x.len > size - off)
-			abort();
-		off += x.len;
-	}
-}
-
-static void read_all(struct image *img)
-{
-	static uint8_t buf[PIECE];
-	uint64_t end = min_u64(img_size(img), READ_MAX);
-
-	for (uint64_t off = 0; off < end; off += sizeof buf) {
-		struct err e = ERR_INIT;
-
-		img_pread(img, buf, min_u64(sizeof buf, end - off), off, &e);
-	}
-}
-
 static void look(const uint8_t *data, size_t len)
 {
-	struct image *img = open_input(data, len, 0);
+	struct image *img = fuzz_open("qcow2", data, len, 0);
 
 	if (!img)
 		return;
-	describe(img);
+	fuzz_describe(img);
 	bitmaps(img);
-	map(img);
-	read_all(img);
-	img_drop(img);
-}
-
-static void check(const uint8_t *data, size_t len)
-{
-	struct image *img = open_input(data, len, IMG_O_CHECK);
-	struct err e = ERR_INIT;
-	struct img_check out;
-
-	if (!img)
-		return;
-	img_check(img, &out, NULL, NULL, &e);
+	fuzz_map(img);
+	fuzz_read(img);
 	img_drop(img);
 }
 
 /* After a repair that says that all is well, all is well. */
 static void repair(const uint8_t *data, size_t len, enum img_repair what)
 {
-	struct image *img = open_input(data, len, IMG_O_CHECK | IMG_O_RDWR);
+	struct image *img =
+	    fuzz_open("qcow2", data, len, IMG_O_CHECK | IMG_O_RDWR);
 	struct img_check out, again;
 	struct err e = ERR_INIT;
 
@@ -171,7 +95,8 @@ static void repair(const uint8_t *data, size_t len, enum img_repair what)
 static void change(const uint8_t *data, size_t len)
 {
 	static const uint8_t buf[PIECE] = {1};
-	struct image *img = open_input(data, len, IMG_O_RDWR | IMG_O_DISCARD);
+	struct image *img =
+	    fuzz_open("qcow2", data, len, IMG_O_RDWR | IMG_O_DISCARD);
 	struct err e = ERR_INIT;
 	uint64_t size;
 
@@ -200,7 +125,7 @@ static void change(const uint8_t *data, size_t len)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	look(data, len);
-	check(data, len);
+	fuzz_check("qcow2", data, len);
 	repair(data, len, IMG_REPAIR_LEAKS);
 	repair(data, len, IMG_REPAIR_ALL);
 	change(data, len);

@@ -42,7 +42,7 @@ for packed in "$SAMPLES"/*; do
 	before=$(sha "$file")
 	opens_or_refuses "$IMGCTL" info "$file"
 	opens_or_refuses "$IMGCTL" info --output=json "$file"
-	opens_or_refuses "$IMGCTL" map "$file"
+	opens_or_refuses "$IMGCTL" map --output=json "$file"
 	opens_or_refuses "$IMGCTL" convert -O qcow2 "$file" converted.qcow2
 	opens_or_refuses "$IMGCTL" info -f qcow2 "$file"
 	opens_or_refuses "$IMGCTL" compare "$file" "$file"

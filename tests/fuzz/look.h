@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What fuzz targets of formats have in common.  The input is an image in
+ * memory; other files that it names are not opened.
+ */
+#ifndef TESTS_FUZZ_LOOK_H
+#define TESTS_FUZZ_LOOK_H
+
+#include "formats/image.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+/* The image; NULL when it is refused, which must come with a message. */
+struct image *fuzz_open(
+    const char *format, const uint8_t *data, size_t len, unsigned flags);
+void fuzz_describe(struct image *img);
+/* The map must go through the disk without a gap. */
+void fuzz_map(struct image *img);
+void fuzz_read(struct image *img);
+void fuzz_check(const char *format, const uint8_t *data, size_t len);
+/* All of the above but the check. */
+void fuzz_look(const char *format, const uint8_t *data, size_t len);
+
+#endif
