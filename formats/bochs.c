@@ -33,13 +33,15 @@ struct bochs {
 	uint8_t catalog[]; /* as in the file */
 };
 
-static int bochs_probe(const uint8_t *buf, size_t len, const char *name)
+static bool is_bochs(const uint8_t *header)
 {
-	(void)name;
-	return len >= HEADER_LEN && !memcmp(buf, magic, sizeof magic) &&
-		       !memcmp(buf + 32, "Redolog", 8)
-		   ? 100
-		   : 0;
+	return !memcmp(header, magic, sizeof magic) &&
+	       !memcmp(header + 32, "Redolog", 8);
+}
+
+static bool bochs_probe(const struct probe_in *p)
+{
+	return p->head_len >= HEADER_LEN && is_bochs(p->head);
 }
 
 /* ---- opening ------------------------------------------------------------- */
@@ -49,7 +51,7 @@ static int check_kind(
 {
 	uint32_t version = le32(header + 64);
 
-	if (!bochs_probe(header, HEADER_LEN, NULL))
+	if (!is_bochs(header))
 		return err_set(
 		    e, ERR_NOT_FORMAT, EINVAL, "Image not in Bochs format");
 	if (memcmp(header + 48, "Growing", 8))

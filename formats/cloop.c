@@ -25,11 +25,14 @@ struct cloop {
 	uint32_t block_n;
 };
 
-static int cloop_probe(const uint8_t *buf, size_t len, const char *name)
+static bool is_cloop(const uint8_t *header)
 {
-	(void)name;
-	return len >= TABLE_OFF && !memcmp(buf, magic, sizeof magic - 1) ? 100
-									 : 0;
+	return !memcmp(header, magic, sizeof magic - 1);
+}
+
+static bool cloop_probe(const struct probe_in *p)
+{
+	return p->head_len >= TABLE_OFF && is_cloop(p->head);
 }
 
 static int check_header(const struct image *img, const struct cloop *c,
@@ -58,7 +61,7 @@ static int cloop_open(struct image *img, struct options *o, struct err *e)
 	(void)o;
 	if (host_pread(img->file, header, sizeof header, 0, e))
 		return -1;
-	if (!cloop_probe(header, sizeof header, NULL))
+	if (!is_cloop(header))
 		return err_set(e, ERR_NOT_FORMAT, EINVAL,
 		    "Image not in cloop format, version 2");
 	c = calloc(1, sizeof *c);
