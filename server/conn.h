@@ -36,7 +36,7 @@ struct conn_shared {
 	uint64_t client_rate;  /* bytes a second for one; 0: no limit */
 	const struct tls_creds *creds; /* NULL: no TLS                       */
 	bool tls_optional;	       /* plain clients are served too       */
-	const struct authz *authz;     /* who may use TLS; NULL: everybody   */
+	struct authz *authz;	       /* who may use TLS; NULL: everybody   */
 };
 
 /* `s` stays the caller's, and lives longer. */

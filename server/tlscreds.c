@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Credentials of a server or a client, from a tls-creds-x509 or tls-creds-psk
- * object: see tls.h.  The files in its folder have fixed names.
+ * Credentials of a server or a client, from a tls-creds object: see tls.h.  The
+ * files in its folder have fixed names.  Those without a name (tls-creds-anon)
+ * have none: the stream is encrypted, and nobody knows with whom.
  */
 #include <errno.h>
 #include <gnutls/gnutls.h>
@@ -20,11 +21,13 @@
 struct tls_creds {
 	bool client;
 	const char *hostname; /* of the server, for a client; or NULL */
-	bool psk;
-	bool verify; /* the peer has to show a certificate */
+	bool psk, anon;	      /* else certificates */
+	bool verify;	      /* the peer has to show a certificate */
 	gnutls_certificate_credentials_t x509;
 	gnutls_psk_server_credentials_t keys; /* of a server */
 	gnutls_psk_client_credentials_t key;  /* of a client */
+	gnutls_anon_server_credentials_t anon_server;
+	gnutls_anon_client_credentials_t anon_client;
 	gnutls_priority_t priority;
 };
 
@@ -166,14 +169,36 @@ static int load_psk(struct tls_creds *c, struct options *o, struct err *e)
 	return rc ? bad(e, rc, "keys", path) : 0;
 }
 
+static int load_anon(struct tls_creds *c, struct err *e)
+{
+	c->anon = true;
+	if (c->client)
+		return gnutls_anon_allocate_client_credentials(&c->anon_client)
+			   ? err_nomem(e)
+			   : 0;
+	if (gnutls_anon_allocate_server_credentials(&c->anon_server) ||
+	    gnutls_anon_set_server_known_dh_params(
+		c->anon_server, GNUTLS_SEC_PARAM_MEDIUM))
+		return err_nomem(e);
+	return 0;
+}
+
+/* The key exchanges that are not in NORMAL. */
+static const char *key_exchange(const struct tls_creds *c)
+{
+	return c->psk	 ? ":+ECDHE-PSK:+DHE-PSK:+PSK"
+	       : c->anon ? ":+ANON-ECDH:+ANON-DH"
+			 : "";
+}
+
 static int load_priority(struct tls_creds *c, struct options *o, struct err *e)
 {
 	const char *base = options_get(o, "priority"), *at;
 	char text[1024];
 	int rc, n;
 
-	n = snprintf(text, sizeof text, "%s%s", base ? base : "NORMAL",
-	    c->psk ? ":+ECDHE-PSK:+DHE-PSK:+PSK" : "");
+	n = snprintf(
+	    text, sizeof text, "%s%s", base ? base : "NORMAL", key_exchange(c));
 	if (n >= (int)sizeof text)
 		return err_usage(e, "Parameter 'priority' is too long");
 	rc = gnutls_priority_init(&c->priority, text, &at);
@@ -210,7 +235,7 @@ static int load(struct tls_creds *c, const char *id, struct err *e)
 	else if (!strcmp(x->type, "tls-creds-psk"))
 		rc = load_psk(c, x->properties, e);
 	else
-		return err_unsupported(e, "%s is not supported", x->type);
+		rc = load_anon(c, e);
 	return rc ? rc : load_priority(c, x->properties, e);
 }
 
@@ -257,9 +282,26 @@ void tls_creds_free(struct tls_creds *c)
 		gnutls_psk_free_server_credentials(c->keys);
 	if (c->key)
 		gnutls_psk_free_client_credentials(c->key);
+	if (c->anon_server)
+		gnutls_anon_free_server_credentials(c->anon_server);
+	if (c->anon_client)
+		gnutls_anon_free_client_credentials(c->anon_client);
 	if (c->priority)
 		gnutls_priority_deinit(c->priority);
 	free(c);
+}
+
+/* What gnutls knows them by. */
+static int set_credentials(const struct tls_creds *c, gnutls_session_t session)
+{
+	if (c->psk)
+		return gnutls_credentials_set(session, GNUTLS_CRD_PSK,
+		    c->client ? (void *)c->key : (void *)c->keys);
+	if (c->anon)
+		return gnutls_credentials_set(session, GNUTLS_CRD_ANON,
+		    c->client ? (void *)c->anon_client
+			      : (void *)c->anon_server);
+	return gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, c->x509);
 }
 
 int tls_creds_use(
@@ -267,12 +309,8 @@ int tls_creds_use(
 {
 	int rc = gnutls_priority_set(session, c->priority);
 
-	if (!rc && c->psk)
-		rc = gnutls_credentials_set(session, GNUTLS_CRD_PSK,
-		    c->client ? (void *)c->key : (void *)c->keys);
-	else if (!rc)
-		rc = gnutls_credentials_set(
-		    session, GNUTLS_CRD_CERTIFICATE, c->x509);
+	if (!rc)
+		rc = set_credentials(c, session);
 	if (rc)
 		return err_set(e, ERR_SYSTEM, EPROTO, "TLS session: %s",
 		    gnutls_strerror(rc));

@@ -20,10 +20,10 @@ static struct object *objects;
 /* ---- types ------------------------------------------------------------- */
 
 /* 0 when the property is not there or one of the words. */
-static int check_word(const struct object *x, const char *key,
-    const char *const *words, struct err *e)
+static int check_word(
+    struct options *o, const char *key, const char *const *words, struct err *e)
 {
-	const char *value = options_get(x->properties, key);
+	const char *value = options_get(o, key);
 
 	if (!value)
 		return 0;
@@ -47,7 +47,7 @@ static int check_creds(struct object *x, struct err *e)
 	if (options_bool(x->properties, "verify-peer", &b, e) < 0 ||
 	    options_bool(x->properties, "sanity-check", &b, e) < 0)
 		return -1;
-	return check_word(x, "endpoint", ends, e);
+	return check_word(x->properties, "endpoint", ends, e);
 }
 
 static int check_authz_simple(struct object *x, struct err *e)
@@ -57,12 +57,12 @@ static int check_authz_simple(struct object *x, struct err *e)
 	return 0;
 }
 
-static int check_authz_list(struct object *x, struct err *e)
+int object_check_rules(struct options *o, struct err *e)
 {
 	static const char *const policies[] = {"allow", "deny", NULL};
 	static const char *const formats[] = {"exact", "glob", NULL};
 
-	if (check_word(x, "policy", policies, e))
+	if (check_word(o, "policy", policies, e))
 		return -1;
 	for (unsigned i = 0;; i++) {
 		char match[32], policy[32], format[32];
@@ -70,19 +70,35 @@ static int check_authz_list(struct object *x, struct err *e)
 		snprintf(match, sizeof match, "rules.%u.match", i);
 		snprintf(policy, sizeof policy, "rules.%u.policy", i);
 		snprintf(format, sizeof format, "rules.%u.format", i);
-		if (!options_has(x->properties, match))
+		if (!options_has(o, match))
 			return 0;
-		if (!options_has(x->properties, policy))
+		if (!options_has(o, policy))
 			return err_usage(
 			    e, "Parameter '%s' is missing", policy);
-		if (check_word(x, policy, policies, e) ||
-		    check_word(x, format, formats, e))
+		if (check_word(o, policy, policies, e) ||
+		    check_word(o, format, formats, e))
 			return -1;
 	}
 }
 
+static int check_authz_list(struct object *x, struct err *e)
+{
+	return object_check_rules(x->properties, e);
+}
+
+/* What is in the file is looked at when it is used. */
+static int check_authz_file(struct object *x, struct err *e)
+{
+	bool b;
+
+	if (!options_has(x->properties, "filename"))
+		return err_usage(e, "Parameter 'filename' is missing");
+	return options_bool(x->properties, "refresh", &b, e) < 0 ? -1 : 0;
+}
+
 static const struct object_type types[] = {
     {"authz-list", {"policy", "rules."}, check_authz_list},
+    {"authz-list-file", {"filename", "refresh"}, check_authz_file},
     {"authz-simple", {"identity"}, check_authz_simple},
     {"secret", {"data", "file", "format", "iv", "keyid"}, check_secret},
     {"tls-creds-anon", {"dir", "endpoint", "priority", "verify-peer"},

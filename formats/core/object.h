@@ -40,4 +40,7 @@ const struct object *object_find(const char *id);
  * as the process. */
 const char *object_secret(const char *id, struct err *e);
 
+/* Are these the `policy` and `rules` of an authz-list? */
+int object_check_rules(struct options *o, struct err *e);
+
 #endif

@@ -1,33 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The bytes of a secret object: see secret.h.  Messages never quote them. */
 #include <errno.h>
-#include <stdio.h>
+#include <fcntl.h>
+#include <gcrypt.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "object.h"
 #include "secret.h"
+#include "textfile.h"
 
-#define SECRET_LEN_MAX (1u << 20)
-
-/* Reads a file of at most SECRET_LEN_MAX bytes into a buffer of one more. */
-static int read_file(const char *path, uint8_t *buf, size_t *len, struct err *e)
-{
-	FILE *f = fopen(path, "re");
-	int error;
-
-	if (!f)
-		return err_sys(e, errno, "Unable to read %s", path);
-	errno = 0;
-	*len = fread(buf, 1, SECRET_LEN_MAX + 1, f);
-	error = ferror(f) ? errno : 0;
-	fclose(f);
-	if (error)
-		return err_sys(e, error, "Unable to read %s", path);
-	if (*len > SECRET_LEN_MAX)
-		return err_usage(e, "Secret in %s is longer than %u bytes",
-		    path, SECRET_LEN_MAX);
-	return 0;
-}
+#define KEY_LEN	  32u /* AES-256 */
+#define BLOCK_LEN 16u /* AES */
 
 /* Value of a base64 digit, or -1. */
 static int digit(uint8_t c)
@@ -52,9 +36,8 @@ static int decode_base64(uint8_t *buf, size_t *len, struct err *e)
 			continue;
 		pads += buf[in] == '=';
 		if (pads ? buf[in] != '=' : v < 0)
-			return err_usage(e,
-			    "Unable to decode secret: byte %zu is no base64",
-			    in);
+			return err_usage(
+			    e, "Base64 data contains invalid characters");
 		if (pads)
 			continue;
 		bits = bits << 6 | (uint32_t)v;
@@ -63,61 +46,160 @@ static int decode_base64(uint8_t *buf, size_t *len, struct err *e)
 			    (uint8_t)(bits >> (6 - 2 * ((digits - 1) % 4)));
 	}
 	if (pads > 2 || (digits + pads) % 4)
-		return err_usage(
-		    e, "Unable to decode secret: base64 is cut short");
+		return err_usage(e, "Base64 data is cut short");
 	*len = out;
 	return 0;
 }
 
-static int get_bytes(
-    struct options *o, uint8_t *buf, size_t *len, struct err *e)
+/* malloc'd, with a NUL after them. */
+static uint8_t *get_bytes(struct options *o, size_t *len, struct err *e)
 {
-	const char *data = options_get(o, "data"), *file;
+	const char *data = options_get(o, "data");
+	const char *file = options_get(o, "file");
+	char *copy;
 
-	file = options_get(o, "file");
-	if (data && file)
-		return err_usage(e, "'file' and 'data' are mutually exclusive");
+	if (data && file) {
+		err_usage(e, "'file' and 'data' are mutually exclusive");
+		return NULL;
+	}
 	if (file)
-		return read_file(file, buf, len, e);
-	if (!data)
-		return err_usage(e, "Either 'file' or 'data' must be provided");
+		return textfile_read(AT_FDCWD, file, len, e);
+	if (!data) {
+		err_usage(e, "Either 'file' or 'data' must be provided");
+		return NULL;
+	}
+	copy = strdup(data);
+	if (!copy)
+		err_nomem(e);
 	*len = strlen(data);
-	if (*len > SECRET_LEN_MAX)
-		return err_usage(
-		    e, "Secret is longer than %u bytes", SECRET_LEN_MAX);
-	memcpy(buf, data, *len);
+	return (uint8_t *)copy;
+}
+
+/* ---- encrypted secrets --------------------------------------------------- */
+
+/* The secret that it is encrypted with; NULL with *e set. */
+static const uint8_t *get_key(const char *id, struct err *e)
+{
+	const struct object *x = object_find(id);
+
+	if (!object_secret(id, e))
+		return NULL;
+	if (x->secret_len == KEY_LEN)
+		return x->secret;
+	err_usage(e, "Key should be %u bytes in length", KEY_LEN);
+	return NULL;
+}
+
+static int get_iv(struct options *o, uint8_t *iv, struct err *e)
+{
+	const char *text = options_get(o, "iv");
+	uint8_t buf[4 * BLOCK_LEN];
+	size_t len = text ? strlen(text) : 0;
+
+	if (!text)
+		return err_usage(e, "IV is required to decrypt secret");
+	if (len > sizeof buf)
+		return err_usage(e, "IV of %zu characters: %u bytes are wanted",
+		    len, BLOCK_LEN);
+	memcpy(buf, text, len);
+	if (decode_base64(buf, &len, e))
+		return -1;
+	if (len != BLOCK_LEN)
+		return err_usage(e, "IV should be %u bytes in length not %zu",
+		    BLOCK_LEN, len);
+	memcpy(iv, buf, BLOCK_LEN);
 	return 0;
 }
 
-static int read_into(
-    struct options *o, uint8_t *buf, size_t *len, struct err *e)
+/* In place. */
+static int decrypt_blocks(const uint8_t *key, const uint8_t *iv, uint8_t *buf,
+    size_t len, struct err *e)
+{
+	gcry_cipher_hd_t h;
+	gcry_error_t rc;
+
+	gcry_check_version(NULL);
+	rc = gcry_cipher_open(&h, GCRY_CIPHER_AES256, GCRY_CIPHER_MODE_CBC, 0);
+	if (!rc) {
+		rc = gcry_cipher_setkey(h, key, KEY_LEN);
+		if (!rc)
+			rc = gcry_cipher_setiv(h, iv, BLOCK_LEN);
+		if (!rc)
+			rc = gcry_cipher_decrypt(h, buf, len, NULL, 0);
+		gcry_cipher_close(h);
+	}
+	return rc ? err_set(e, ERR_SYSTEM, EIO, "Unable to decrypt secret: %s",
+			gcry_strerror(rc))
+		  : 0;
+}
+
+/* The last block is filled up with bytes that say how many of them there are.
+ */
+static int remove_padding(const uint8_t *buf, size_t *len, struct err *e)
+{
+	uint8_t pad = buf[*len - 1];
+	bool bad = !pad || pad > BLOCK_LEN;
+
+	for (unsigned i = 1; !bad && i <= pad; i++)
+		bad = buf[*len - i] != pad;
+	if (bad)
+		return err_usage(e,
+		    "Incorrect number of padding bytes (%u) found on decrypted "
+		    "data",
+		    pad);
+	*len -= pad;
+	return 0;
+}
+
+static int decrypt(struct options *o, const uint8_t *key, uint8_t *buf,
+    size_t *len, struct err *e)
+{
+	uint8_t iv[BLOCK_LEN];
+
+	if (!*len || *len % BLOCK_LEN)
+		return err_usage(e,
+		    "Length %zu must be a multiple of block size %u", *len,
+		    BLOCK_LEN);
+	if (get_iv(o, iv, e) || decrypt_blocks(key, iv, buf, *len, e))
+		return -1;
+	return remove_padding(buf, len, e);
+}
+
+/* ---- all of it ----------------------------------------------------------- */
+
+/* In place: what was given becomes the secret. */
+static int unwrap(struct options *o, uint8_t *buf, size_t *len, struct err *e)
 {
 	const char *format = options_get(o, "format");
+	const char *keyid = options_get(o, "keyid");
+	const uint8_t *key = keyid ? get_key(keyid, e) : NULL;
 
-	if (options_get(o, "keyid"))
-		return err_unsupported(e,
-		    "Secrets that are encrypted ('keyid') are not supported");
-	if (format && strcmp(format, "raw") && strcmp(format, "base64"))
-		return err_usage(
-		    e, "Parameter 'format' does not accept value '%s'", format);
-	if (get_bytes(o, buf, len, e))
+	if (keyid && !key)
 		return -1;
-	return format && !strcmp(format, "base64") ? decode_base64(buf, len, e)
-						   : 0;
+	if (format && !strcmp(format, "base64") && decode_base64(buf, len, e))
+		return -1;
+	return key ? decrypt(o, key, buf, len, e) : 0;
 }
 
 int secret_read(struct options *o, uint8_t **data, size_t *len, struct err *e)
 {
-	uint8_t *buf = malloc(SECRET_LEN_MAX + 1), *fit;
+	const char *format = options_get(o, "format");
+	uint8_t *buf;
+	size_t given;
 
+	if (format && strcmp(format, "raw") && strcmp(format, "base64"))
+		return err_usage(
+		    e, "Parameter 'format' does not accept value '%s'", format);
+	buf = get_bytes(o, &given, e);
 	if (!buf)
-		return err_nomem(e);
-	if (read_into(o, buf, len, e)) {
+		return -1;
+	*len = given;
+	if (unwrap(o, buf, len, e)) {
+		explicit_bzero(buf, given);
 		free(buf);
 		return -1;
 	}
-	buf[*len] = 0;
-	fit = realloc(buf, *len + 1);
-	*data = fit ? fit : buf;
+	explicit_bzero(buf + *len, given - *len);
+	*data = buf;
 	return 0;
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The bytes of a secret object: given as they are, or in a file. */
+/*
+ * The bytes of a secret object: given as they are, or in a file; in base64, and
+ * encrypted with another secret (AES-256-CBC with padding), where it says so.
+ */
 #ifndef IMGD_SECRET_H
 #define IMGD_SECRET_H
 

@@ -181,8 +181,9 @@ static int use_creds(struct nbd_address *a, const char *id, struct err *e)
 		return use_x509(a, dir, x->properties, e);
 	if (!strcmp(x->type, "tls-creds-psk"))
 		return use_psk(a, dir, x->properties, e);
-	return err_unsupported(
-	    e, "TLS credentials of type '%s' cannot be used", x->type);
+	return err_unsupported(e,
+	    "TLS credentials of type '%s' cannot be used: libnbd has none",
+	    x->type);
 }
 
 /* The name in the server's certificate is that of the host. */

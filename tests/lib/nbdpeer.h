@@ -39,7 +39,7 @@ struct peer_setup {
 	/* as in struct conn_shared and struct export */
 	const struct tls_creds *creds;
 	bool tls_optional;
-	const struct authz *authz;
+	struct authz *authz;
 	struct authz *other_authz; /* of the export "other" */
 };
 
