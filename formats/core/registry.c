@@ -7,7 +7,9 @@
 static const struct driver *const registry[] = {
     &bochs_driver,
     &cloop_driver,
+    &qcow_driver,
     &qcow2_driver,
+    &qed_driver,
     &raw_driver,
 };
 

@@ -111,6 +111,19 @@ static const struct geometry table[] = {
     {"data file, extended 16k, base", "qcow2",
 	"data_file=data.raw,extended_l2=on,cluster_size=16k", 2 * MiB + 512, 0,
 	BASE_RAW_SHORT, true},
+
+    {"qed 4k", "qed", "cluster_size=4k,table_size=2", 2 * MiB + 512, 0, 0,
+	false},
+    {"qed 4k, long tables", "qed", "cluster_size=4k,table_size=16",
+	2 * MiB + 512, 0, 0, false},
+    {"qed 64k, base", "qed", NULL, 4 * MiB + 512, 0, BASE_QCOW2, false},
+    {"qed 64k, short raw base", "qed", NULL, 4 * MiB + 512, 0, BASE_RAW_SHORT,
+	false},
+    {"qed 1M", "qed", "cluster_size=1M", 9 * MiB + 512, 0, 0, false},
+
+    {"qcow 4k, odd size", "qcow", NULL, 5 * MiB + 512, 77, 0, false},
+    {"qcow 512, base", "qcow", NULL, 3 * MiB + 512, 0, BASE_QCOW2, false},
+    {"qcow 512, chain", "qcow", NULL, 2 * MiB + 512, 0, BASE_CHAIN, false},
 };
 
 /* One for the i-th format that can create. */

@@ -53,7 +53,7 @@ static void cut_disk(struct subject *s)
 	if (!s->g->cut)
 		return;
 	put_be64(size, s->oracle.size);
-	if (!strcmp(s->g->format, "qcow2"))
+	if (!strncmp(s->g->format, "qcow", 4))
 		subject_must(s, host_pwrite(s->file, size, 8, 24, &s->e));
 	else
 		subject_must(s, host_truncate(s->file, s->oracle.size, &s->e));

@@ -55,11 +55,9 @@ static int check_peer(struct explore *x, struct hostfile *f, struct err *e)
 	char out[1024];
 	int rc;
 
-	if (strcmp(x->scene->format, "qcow2"))
-		return 0;
 	if (hostio_save(f, "crash.img", e))
 		return -1;
-	rc = peer_check("crash.img", out, sizeof out);
+	rc = peer_check_as("crash.img", x->scene->format, out, sizeof out);
 	unlink("crash.img");
 	x->peer_n++;
 	return rc == 0 || rc == 3 ? 0 : err_damaged(e, "qemu-img: %s", out);

@@ -47,6 +47,11 @@ const struct scene scenes[] = {
 	"extended_l2=on,cluster_size=16k,preallocation=metadata", 1 * MiB, 0, 0,
 	TRIM},
     {"metadata", "qcow2", "preallocation=metadata", 2 * MiB, 0, 0, TRIM},
+    {"qed", "qed", NULL, 2 * MiB, 0, 0, TRIM},
+    {"qed, 4k, base", "qed", "cluster_size=4k,table_size=2", 1 * MiB, 0,
+	BASE_QCOW2_SHORT, TRIM},
+    {"qcow", "qcow", NULL, 3 * MiB, 0, 0, TRIM},
+    {"qcow, base", "qcow", NULL, 1 * MiB, 0, BASE_QCOW2, TRIM},
 };
 const size_t scene_n = ARRAY_N(scenes);
 

@@ -163,10 +163,10 @@ static void check_image(struct run *r, bool peer)
 	assert_int_equal(found.corruptions, 0);
 	assert_int_equal(found.check_errors, 0);
 	disk_close(&d);
-	if (!peer || strcmp(r->scene->format, "qcow2"))
+	if (!peer)
 		return;
 	must(r, "save", !hostio_save(r->under, "fault.img", &e), &e);
-	rc = peer_check("fault.img", out, sizeof out);
+	rc = peer_check_as("fault.img", r->scene->format, out, sizeof out);
 	unlink("fault.img");
 	if (rc != 0 && rc != 3)
 		fail_msg("%s: %s %" PRIu64 ": qemu-img check: %s",

@@ -10,7 +10,6 @@
 
 #define EXTENTS_MAX 2000u
 #define BITMAPS_MAX 4u
-#define PIECE	    65536u
 
 static void map_bitmap(struct image *img, const char *name)
 {
@@ -60,74 +59,21 @@ static void change_bitmaps(struct image *img)
 	img_bitmaps_free(list, n);
 }
 
-static void look(const uint8_t *data, size_t len)
+static void look(const uint8_t *data, size_t len, unsigned flags,
+    void (*what)(struct image *))
 {
-	struct image *img = fuzz_open("qcow2", data, len, 0);
+	struct image *img = fuzz_open("qcow2", data, len, flags);
 
 	if (!img)
 		return;
-	fuzz_describe(img);
-	bitmaps(img);
-	fuzz_map(img);
-	fuzz_read(img);
-	img_drop(img);
-}
-
-/* After a repair that says that all is well, all is well. */
-static void repair(const uint8_t *data, size_t len, enum img_repair what)
-{
-	struct image *img =
-	    fuzz_open("qcow2", data, len, IMG_O_CHECK | IMG_O_RDWR);
-	struct img_check out, again;
-	struct err e = ERR_INIT;
-
-	if (!img)
-		return;
-	if (!img_repair(img, what, &out, NULL, NULL, &e) &&
-	    (img_check(img, &again, NULL, NULL, &e) ||
-		again.corruptions != out.corruptions ||
-		again.leaks != out.leaks))
-		abort();
-	img_drop(img);
-}
-
-/* Whatever fails, it must fail in order. */
-static void change(const uint8_t *data, size_t len)
-{
-	static const uint8_t buf[PIECE] = {1};
-	struct image *img =
-	    fuzz_open("qcow2", data, len, IMG_O_RDWR | IMG_O_DISCARD);
-	struct err e = ERR_INIT;
-	uint64_t size;
-
-	if (!img)
-		return;
-	size = min_u64(img_size(img), MiB);
-	if (size >= 4096) {
-		img_pwrite(img, buf, 4096, size / 2 & ~511ull, 0, &e);
-		err_clear(&e);
-		img_pwrite(img, buf, min_u64(size, sizeof buf), 0, 0, &e);
-		err_clear(&e);
-		img_zero(img, size / 4, size / 8, IMG_MAY_TRIM, &e);
-		err_clear(&e);
-		img_trim(img, size / 4, size / 2, 0, &e);
-		err_clear(&e);
-	}
-	img_flush(img, &e);
-	err_clear(&e);
-	change_bitmaps(img);
-	img_resize(img, size + 4096, IMG_PREALLOC_OFF, &e);
-	err_clear(&e);
-	img_resize(img, size / 1024 * 512, IMG_PREALLOC_OFF, &e);
+	what(img);
 	img_drop(img);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	look(data, len);
-	fuzz_check("qcow2", data, len);
-	repair(data, len, IMG_REPAIR_LEAKS);
-	repair(data, len, IMG_REPAIR_ALL);
-	change(data, len);
+	fuzz_all("qcow2", data, len);
+	look(data, len, 0, bitmaps);
+	look(data, len, IMG_O_RDWR | IMG_O_DISCARD, change_bitmaps);
 	return 0;
 }

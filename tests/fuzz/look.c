@@ -94,3 +94,61 @@ void fuzz_look(const char *format, const uint8_t *data, size_t len)
 	fuzz_read(img);
 	img_drop(img);
 }
+
+/* After a repair that says that all is well, all is well. */
+void fuzz_repair(
+    const char *format, const uint8_t *data, size_t len, enum img_repair what)
+{
+	struct image *img =
+	    fuzz_open(format, data, len, IMG_O_CHECK | IMG_O_RDWR);
+	struct img_check out, again;
+	struct err e = ERR_INIT;
+
+	if (!img)
+		return;
+	if (!img_repair(img, what, &out, NULL, NULL, &e) &&
+	    (img_check(img, &again, NULL, NULL, &e) ||
+		again.corruptions != out.corruptions ||
+		again.leaks != out.leaks))
+		abort();
+	img_drop(img);
+}
+
+/* Whatever fails, it must fail in order. */
+void fuzz_change(const char *format, const uint8_t *data, size_t len)
+{
+	static const uint8_t buf[PIECE] = {1};
+	struct image *img =
+	    fuzz_open(format, data, len, IMG_O_RDWR | IMG_O_DISCARD);
+	struct err e = ERR_INIT;
+	uint64_t size;
+
+	if (!img)
+		return;
+	size = min_u64(img_size(img), MiB);
+	if (size >= 4096) {
+		img_pwrite(img, buf, 4096, size / 2 & ~511ull, 0, &e);
+		err_clear(&e);
+		img_pwrite(img, buf, min_u64(size, sizeof buf), 0, 0, &e);
+		err_clear(&e);
+		img_zero(img, size / 4, size / 8, IMG_MAY_TRIM, &e);
+		err_clear(&e);
+		img_trim(img, size / 4, size / 2, 0, &e);
+		err_clear(&e);
+	}
+	img_flush(img, &e);
+	err_clear(&e);
+	img_resize(img, size + 4096, IMG_PREALLOC_OFF, &e);
+	err_clear(&e);
+	img_resize(img, size / 1024 * 512, IMG_PREALLOC_OFF, &e);
+	img_drop(img);
+}
+
+void fuzz_all(const char *format, const uint8_t *data, size_t len)
+{
+	fuzz_look(format, data, len);
+	fuzz_check(format, data, len);
+	fuzz_repair(format, data, len, IMG_REPAIR_LEAKS);
+	fuzz_repair(format, data, len, IMG_REPAIR_ALL);
+	fuzz_change(format, data, len);
+}

@@ -20,5 +20,12 @@ void fuzz_read(struct image *img);
 void fuzz_check(const char *format, const uint8_t *data, size_t len);
 /* All of the above but the check. */
 void fuzz_look(const char *format, const uint8_t *data, size_t len);
+/* The check agrees with what the repair says is left. */
+void fuzz_repair(
+    const char *format, const uint8_t *data, size_t len, enum img_repair what);
+/* Write, zero, trim, flush, resize. */
+void fuzz_change(const char *format, const uint8_t *data, size_t len);
+/* For a format that can be written: look, check, repair, change. */
+void fuzz_all(const char *format, const uint8_t *data, size_t len);
 
 #endif

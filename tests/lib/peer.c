@@ -81,9 +81,16 @@ int peer_run(const char *const *argv, char *out, size_t out_len)
 	return rc ? -1 : wait_for(pid);
 }
 
+int peer_check_as(
+    const char *path, const char *format, char *out, size_t out_len)
+{
+	const char *argv[] = {"qemu-img", "check", "-f", format, path, NULL};
+	int rc = peer_run(argv, out, out_len);
+
+	return rc == 63 ? 0 : rc;
+}
+
 int peer_check(const char *path, char *out, size_t out_len)
 {
-	const char *argv[] = {"qemu-img", "check", "-f", "qcow2", path, NULL};
-
-	return peer_run(argv, out, out_len);
+	return peer_check_as(path, "qcow2", out, out_len);
 }

@@ -19,5 +19,8 @@ int peer_run(const char *const *argv, char *out, size_t out_len);
  * only, others bad.
  */
 int peer_check(const char *path, char *out, size_t out_len);
+/* The same of any format; 0 where it cannot check it. */
+int peer_check_as(
+    const char *path, const char *format, char *out, size_t out_len);
 
 #endif
