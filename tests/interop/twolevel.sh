@@ -1,0 +1,157 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# QED and QCOW: qemu-img reads what we write, and the other way round.
+. "$(dirname "$0")/../lib/e2e.sh"
+needs jq qemu-img qemu-io "$IMGCTL"
+
+random_file noise 300000
+{
+	cat noise
+	seq -w 200000
+	head -c 3M /dev/zero
+	cat noise
+} >disk
+truncate -s %512 disk
+truncate -s 8M disk
+
+# same_text ARG...: both programs print the same.  What only newer ones print
+# is left out, and the space that a file takes: it changes by itself.
+same_text()
+{
+	qemu-img "$@" | grep -v '^disk size' >theirs.txt
+	"$IMGCTL" "$@" | sed -e '/^Child node/,$d' -e '/^disk size/d' \
+		-e 's/, "compressed": [a-z]*//' >ours.txt
+	diff theirs.txt ours.txt || fail "$*"
+}
+
+# same_facts FILE: what JSON says of it, without what only newer ones say.
+same_facts()
+{
+	qemu-img info --output=json "$1" |
+		jq -S 'del(."actual-size")' >theirs.txt
+	"$IMGCTL" info --output=json "$1" |
+		jq -S 'del(.children, ."actual-size")' >ours.txt
+	diff theirs.txt ours.txt || fail "info $1"
+}
+
+# agree FILE FORMAT CONTENT HOW: on all that there is to say of an image.
+agree()
+{
+	expect_exit 0 qemu-img compare -f raw -F "$2" "$3" "$1"
+	expect_exit 0 "$IMGCTL" compare -f raw -F "$2" "$3" "$1"
+	same_text info "$1"
+	same_facts "$1"
+	if [ "$4" != -c ]; then
+		same_text map "$1"
+	fi
+	same_text map --output=json "$1"
+	expect_exit 0 "$IMGCTL" check "$1"
+	if [ "$2" = qed ]; then
+		same_text check "$1"
+	fi
+}
+
+# There and back with options of create.
+both_ways()
+{
+	local format=$1
+	shift
+	# With -c QEMU 7.2 makes good qcow images, and says that it failed.
+	qemu-img convert -f raw -O "$format" "$@" disk theirs ||
+		[ "$*" = -c ]
+	agree theirs "$format" disk "${1:-}"
+	"$IMGCTL" convert -f raw -O "$format" "$@" disk ours
+	agree ours "$format" disk "${1:-}"
+	"$IMGCTL" convert -f "$format" -O raw theirs back
+	same disk back
+	rm theirs ours back
+}
+
+both_ways qed
+both_ways qed -o cluster_size=4k,table_size=2
+both_ways qed -o cluster_size=1M
+both_ways qcow
+both_ways qcow -c
+
+# Overlays: written by both in turns.
+for format in qed qcow; do
+	"$IMGCTL" create -q -f $format -b disk -F raw over
+	same_text info over
+	cp disk content
+	for i in 1 2 3; do
+		for io in "write -P $i $((i * 777))k 70k" \
+			"write -P $((i + 8)) $((i * 1000 + 1))k 3k"; do
+			qemu-io -f $format -c "$io" over >/dev/null
+			qemu-io -f raw -c "$io" content >/dev/null
+		done
+		"$IMGCTL" dd -f raw -O raw if=noise of=piece bs=512 count=300
+		"$IMGCTL" bench -q -f $format -w -c 1 -s 4096 -o ${i}M \
+			--pattern=$((i + 3)) over >/dev/null
+		qemu-io -f raw -c "write -P $((i + 3)) ${i}M 4k" content \
+			>/dev/null
+	done
+	expect_exit 0 qemu-img compare -f raw -F $format content over
+	expect_exit 0 "$IMGCTL" compare -f raw -F $format content over
+	expect_exit 0 "$IMGCTL" check over
+
+	# Another base that reads otherwise, none, and back into the base.
+	qemu-img convert -f raw -O qcow2 noise other.qcow2
+	expect_exit 0 "$IMGCTL" rebase -f $format -b other.qcow2 -F qcow2 over
+	expect_exit 0 qemu-img compare -f raw -F $format content over
+	expect_exit 0 "$IMGCTL" rebase -f $format -b '' over
+	expect_exit 0 qemu-img compare -f raw -F $format content over
+	cp disk base
+	"$IMGCTL" create -q -f $format -b base -F raw top
+	qemu-io -f $format -c 'write -P 9 5M 100k' -c 'write -P 8 0 5k' top \
+		>/dev/null
+	qemu-io -f raw -c 'write -P 9 5M 100k' -c 'write -P 8 0 5k' disk \
+		>/dev/null
+	expect_exit 0 "$IMGCTL" commit -q -f $format top
+	same disk base
+	expect_exit 0 qemu-img compare -f raw -F $format disk top
+	expect_exit 0 "$IMGCTL" check top
+	rm over base top other.qcow2 content
+done
+
+# Sizes.
+for format in qed qcow; do
+	"$IMGCTL" convert -f raw -O $format disk sized
+	expect_exit 0 "$IMGCTL" resize -f $format sized 40G
+	truncate -s 40G disk
+	expect_exit 0 qemu-img compare -f raw -F $format disk sized
+	expect_exit 0 "$IMGCTL" resize -q --shrink -f $format sized 1000448
+	truncate -s 1000448 disk
+	expect_exit 0 "$IMGCTL" resize -f $format sized 3M
+	truncate -s 3M disk
+	expect_exit 0 qemu-img compare -f raw -F $format disk sized
+	"$IMGCTL" check sized >/dev/null 2>&1 || [ $? = 3 ]
+	rm sized
+done
+
+# A QED image that was not closed is put right when it is written to; what
+# points outside of the file is found.
+"$IMGCTL" convert -f raw -O qed disk broken.qed
+printf '\x02' | dd of=broken.qed bs=1 seek=16 conv=notrunc status=none
+expect_exit 0 "$IMGCTL" info broken.qed
+expect_out 'cleanly shut down: no'
+expect_exit 0 "$IMGCTL" bench -q -f qed -w -c 1 -s 512 broken.qed
+expect_exit 0 "$IMGCTL" info broken.qed
+expect_exit 1 grep -q 'cleanly shut' "$TMP/out"
+l2=$(python3 -c 'import struct
+print(struct.unpack("<Q", open("broken.qed", "rb").read()[65536:65544])[0])')
+printf '\0\0\xff\xff' | dd of=broken.qed bs=1 seek="$l2" conv=notrunc \
+	status=none
+expect_exit 2 qemu-img check broken.qed
+expect_exit 2 "$IMGCTL" check broken.qed
+expect_exit 3 "$IMGCTL" check -r all broken.qed
+expect_exit 3 qemu-img check broken.qed
+
+# What neither makes.
+"$IMGCTL" create -f qcow none 0 2>"$TMP/err" && fail 'made'
+expect_err 'Image size is too small, cannot be zero length'
+for options in cluster_size=5k table_size=3 table_size=32; do
+	expect_exit 1 qemu-img create -f qed -o $options none 1M
+	sed 's/^qemu-img/imgctl/' "$TMP/err" >theirs.txt
+	expect_exit 1 "$IMGCTL" create -f qed -o $options none 1M
+	diff theirs.txt "$TMP/err"
+done
