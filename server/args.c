@@ -2,8 +2,7 @@
 /*
  * The command line: see args.h.
  *
- * One table of getopt's options, one switch.  Options of qemu-nbd that are not
- * there are refused by name.
+ * One table of getopt's options, one switch.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -157,7 +156,7 @@ static int parse_image_option(struct line *l, int opt, const char *arg)
 	case OPT_DETECT_ZEROES:
 		return value_detect_zeroes(a, arg);
 	default:
-		return 1;
+		return -1; /* getopt knows no others */
 	}
 }
 
@@ -207,6 +206,12 @@ static int parse_tls_option(struct line *l, int opt, const char *arg)
 		return 0;
 	case OPT_OUTPUT:
 		return parse_output(a, arg);
+	case 'c':
+		a->device = arg;
+		return 0;
+	case 'd':
+		a->disconnect = true;
+		return 0;
 	case OPT_EXPORT:
 		l->export[l->export_n++] = arg;
 		return 0;
@@ -285,14 +290,6 @@ static int parse_option(struct line *l, int opt, const char *arg)
 	}
 }
 
-static const char *option_name(int opt, int index)
-{
-	for (unsigned i = 0; index < 0 && long_options[i].name; i++)
-		if (long_options[i].val == opt)
-			index = (int)i;
-	return index < 0 ? "?" : long_options[index].name;
-}
-
 static enum args_result check(struct line *l, int argc, char **argv)
 {
 	struct args *a = l->a;
@@ -317,6 +314,11 @@ static enum args_result check(struct line *l, int argc, char **argv)
 		return ARGS_EXIT_FAILURE;
 	}
 	a->image.file = several ? NULL : argv[0];
+	if (a->device && !a->run) {
+		/* It is there for the device, and may be left alone. */
+		a->persistent = false;
+		a->fork |= !a->verbose;
+	}
 	return ARGS_RUN;
 }
 
@@ -324,7 +326,7 @@ enum args_result args_parse(struct args *a, int argc, char **argv)
 {
 	CLEANUP_FREE const char **export = calloc((size_t)argc, sizeof *export);
 	struct line l = {.a = a, .export = export};
-	int opt, index, rc;
+	int opt, rc;
 
 	*a = (struct args){
 	    .image.open.flags = IMG_O_RDWR,
@@ -341,8 +343,8 @@ enum args_result args_parse(struct args *a, int argc, char **argv)
 	}
 	/* getopt prints argv[0] in front of what it has to say */
 	argv[0] = (char *)log_program();
-	while (index = -1, (opt = getopt_long(argc, argv, short_options,
-				long_options, &index)) >= 0) {
+	while ((opt = getopt_long(
+		    argc, argv, short_options, long_options, NULL)) >= 0) {
 		switch (opt) {
 		case 'h':
 			usage_print_help();
@@ -362,9 +364,6 @@ enum args_result args_parse(struct args *a, int argc, char **argv)
 		default:
 			rc = parse_option(&l, opt, optarg);
 		}
-		if (rc > 0)
-			log_error("option '--%s' is not supported",
-			    option_name(opt, index));
 		if (rc)
 			return ARGS_EXIT_FAILURE;
 	}

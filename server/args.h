@@ -18,6 +18,9 @@ struct args {
 
 	bool list, json; /* only list what a server exports */
 
+	const char *device; /* of the kernel, to be connected; or NULL */
+	bool disconnect;    /* only disconnect the device image.file */
+
 	const char *socket;	 /* path of a Unix socket, or NULL: TCP */
 	const char *host, *port; /* NULL: not given */
 	const char **listen;	 /* more addresses */

@@ -19,12 +19,28 @@ static const char *list_contradiction(const struct line *l, int file_n)
 	return NULL;
 }
 
+static const char *device_contradiction(const struct line *l)
+{
+	const struct args *a = l->a;
+
+	if (a->device && a->disconnect)
+		return "-c and -d are mutually exclusive";
+	if (l->export_n || l->dir)
+		return "-c and -d cannot be used with --export or "
+		       "--exports-dir";
+	if (a->tls_creds)
+		return "TLS is not supported with a host device";
+	return NULL;
+}
+
 const char *line_contradiction(const struct line *l, int file_n)
 {
 	const struct args *a = l->a;
 
 	if (a->list && list_contradiction(l, file_n))
 		return list_contradiction(l, file_n);
+	if ((a->device || a->disconnect) && device_contradiction(l))
+		return device_contradiction(l);
 	if (a->socket && (a->host || a->port))
 		return "-k cannot be used with -p or -b";
 	if (a->socket && a->socket[0] != '/')

@@ -28,6 +28,7 @@
 #include "authz.h"
 #include "clients.h"
 #include "daemon.h"
+#include "device.h"
 #include "exports.h"
 #include "list.h"
 #include "listen.h"
@@ -51,6 +52,7 @@ struct server {
 	struct conn_shared shared;
 	struct clients *clients;
 	struct listeners listeners;
+	struct device device;
 	struct metrics *metrics; /* NULL: nobody is to ask */
 	char *run_dir;		 /* made for --run's socket; NULL none */
 	char *pid_path;
@@ -151,6 +153,8 @@ static int open_listeners(struct server *s, struct err *e)
 		return listen_unix(&s->listeners, a->socket, backlog, e);
 	if (a->run && !a->host && !a->port)
 		return listen_private(s, backlog, e);
+	if (a->device && !a->host && !a->port)
+		return 0;
 	return listen_tcp(&s->listeners, a->host ? a->host : "0.0.0.0",
 	    a->port ? a->port : NBD_PORT, backlog, e);
 }
@@ -184,11 +188,26 @@ static int start_command(struct server *s, struct err *e)
 	return s->run_pid < 0 ? -1 : 0;
 }
 
+static int attach_device(struct server *s, struct err *e)
+{
+	const struct args *a = &s->args;
+
+	if (!a->device)
+		return 0;
+	if (device_attach(&s->device, s->clients, a->image.name, a->shared, e))
+		return -1;
+	if (a->verbose)
+		log_info("NBD device %s is now connected to %s", a->device,
+		    a->image.file);
+	return 0;
+}
+
 static int start(struct server *s, struct err *e)
 {
 	const struct args *a = &s->args;
 
 	if ((a->fork && daemon_fork(e)) || open_signals(s, e) ||
+	    (a->device && device_open(&s->device, a->device, e)) ||
 	    open_tls(s, e) || open_exports(s, e) ||
 	    open_labelled_listeners(s, e))
 		return -1;
@@ -208,7 +227,7 @@ static int start(struct server *s, struct err *e)
 				: a->handshake_limit * 1000,
 	};
 	s->clients = clients_new(&s->shared, e);
-	if (!s->clients)
+	if (!s->clients || attach_device(s, e))
 		return -1;
 	if (a->metrics) {
 		s->metrics = metrics_start(a->metrics, &s->exports, e);
@@ -316,6 +335,7 @@ static int stop(struct server *s, struct err *e)
 	free(take(s->run_dir));
 	if (s->run_pid > 0)
 		kill(s->run_pid, SIGTERM);
+	device_detach(&s->device);
 	if (s->clients)
 		clients_stop(s->clients);
 	clients_free(take(s->clients));
@@ -324,10 +344,23 @@ static int stop(struct server *s, struct err *e)
 	rc = exports_close(&s->exports, e);
 	tls_creds_free(s->creds);
 	authz_free(s->authz);
+	device_close(&s->device);
 	daemon_remove_pid(take(s->pid_path));
 	if (s->signal_fd >= 0)
 		close(s->signal_fd);
 	return rc;
+}
+
+static int disconnect_device(const char *path)
+{
+	struct err e = ERR_INIT;
+
+	if (device_disconnect(path, &e)) {
+		log_err(&e);
+		return EXIT_FAILURE;
+	}
+	printf("%s disconnected\n", path);
+	return EXIT_SUCCESS;
 }
 
 static const char *base_name(const char *path)
@@ -339,7 +372,7 @@ static const char *base_name(const char *path)
 
 int main(int argc, char **argv)
 {
-	struct server s = {.signal_fd = -1};
+	struct server s = {.signal_fd = -1, .device.kernel.fd = -1};
 	struct err e = ERR_INIT;
 
 	log_init(base_name(argv[0]));
@@ -362,8 +395,10 @@ int main(int argc, char **argv)
 		break;
 	}
 	log_verbose(s.args.verbose);
-	if (s.args.list) {
-		s.exit_code = list_run(&s.args);
+	if (s.args.list || s.args.disconnect) {
+		s.exit_code = s.args.list
+				  ? list_run(&s.args)
+				  : disconnect_device(s.args.image.file);
 		args_clear(&s.args);
 		return s.exit_code;
 	}

@@ -11,8 +11,10 @@
 #define QEMU_NBD_VERSION "10.0.0"
 
 static const char help_text[] =
-    "Usage: %s [OPTIONS] FILE\n"
-    "       %s [OPTIONS] --export=NAME=FILE...\n"
+    "Usage: %1$s [OPTIONS] FILE\n"
+    "       %1$s [OPTIONS] --export=NAME=FILE...\n"
+    "       %1$s -c DEVICE [OPTIONS] FILE\n"
+    "       %1$s -d DEVICE\n"
     "Serve disk images over NBD\n"
     "\n"
     "  -h, --help                this text\n"
@@ -78,6 +80,11 @@ static const char help_text[] =
     "      --tls-authz=ID        who may connect\n"
     "      --tls-optional        clients may do without TLS\n"
     "\n"
+    "A block device of the kernel:\n"
+    "  -c, --connect=DEVICE      make FILE the contents of /dev/nbdN, in the "
+    "background\n"
+    "  -d, --disconnect          end that\n"
+    "\n"
     "Instead of serving:\n"
     "  -L, --list                what the server at this address exports\n"
     "      --output=FORMAT       how: human (default), json\n"
@@ -96,7 +103,7 @@ static const char help_text[] =
 
 void usage_print_help(void)
 {
-	printf(help_text, log_program(), log_program());
+	printf(help_text, log_program());
 }
 
 void usage_print_version(void)

@@ -78,11 +78,32 @@ expect_exit 1 "$IMGD" -k "$TMP/raw.img" -f raw raw.img
 expect_err "Failed to bind socket to $TMP/raw.img: File exists"
 expect_exit 1 "$IMGD" -l nope disk.qcow2
 expect_err "Can't find snapshot"
-for option in '-c /dev/nbd0' '-d'; do
+
+# Devices of the kernel, which it may not have: nothing is touched that is no
+# such device, and what is wrong is said before the command returns.
+check -d
+check -d raw.img disk.qcow2
+check -L -d
+check -L -c /dev/nbd0
+check -c /dev/nbd0 --tls-creds x -f raw raw.img
+for option in '-d' '-f raw raw.img -c'; do
 	# shellcheck disable=SC2086
-	expect_exit 1 "$IMGD" $option raw.img
-	expect_err 'is not supported'
+	device()
+	{
+		expect_exit 1 timeout 20 "$IMGD" $option "$1"
+		expect_err "$2"
+	}
+	device /dev/nbd999 'imgd: Failed to open /dev/nbd999: No such file'
+	expect_err 'modprobe nbd'
+	device "$TMP/raw.img" "$TMP/raw.img: not a block device"
+	device /dev/null '/dev/null: not a block device'
+	other=$(ls /dev/loop0 /dev/[vs]da 2>/dev/null | head -n 1)
+	[ -z "$other" ] || device "$other" 'not a network block device'
 done
+expect_exit 1 "$IMGD" -c /dev/nbd0 --disconnect raw.img
+expect_err 'imgd: -c and -d are mutually exclusive'
+expect_exit 1 "$IMGD" --connect /dev/nbd0 --export a=raw.img
+expect_err 'imgd: -c and -d cannot be used with --export or --exports-dir'
 
 expect_exit 1 "$IMGD" --export a=raw.img,detect-zeroes=unmap
 expect_err 'not allowed without setting discard operation to unmap'
