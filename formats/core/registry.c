@@ -11,6 +11,7 @@ static const struct driver *const registry[] = {
     &qcow2_driver,
     &qed_driver,
     &raw_driver,
+    &vdi_driver,
 };
 
 const struct driver *registry_at(unsigned i)

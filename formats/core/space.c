@@ -90,6 +90,7 @@ static int set_owned(struct space *s, uint64_t ix, struct err *e)
 		*p = l;
 	}
 	l->word[ix % LEAF_BITS / 64] &= ~(1ull << ix % 64);
+	s->free_n--;
 	if (--l->free_n)
 		return 0;
 	free(l);
@@ -129,6 +130,7 @@ static int set_free(struct space *s, uint64_t ix, struct err *e)
 		return -1;
 	l->word[ix % LEAF_BITS / 64] |= 1ull << ix % 64;
 	l->free_n++;
+	s->free_n++;
 	s->first_ix = min_u64(s->first_ix, ix);
 	return 0;
 }
@@ -182,6 +184,7 @@ int space_scan_begin(struct space *s, struct err *e)
 			return -1;
 	}
 	s->first_ix = 0;
+	s->free_n = s->end_ix;
 	return 0;
 }
 
@@ -320,4 +323,21 @@ void space_give(struct space *s, uint64_t host, uint64_t len)
 		    set_free(s, ix, &e))
 			break;
 	trim_end(s);
+}
+
+int space_claim_free(struct space *s, uint64_t from, uint64_t to, struct err *e)
+{
+	uint64_t ix = from > s->base ? div_up(from - s->base, s->unit_len) : 0;
+	uint64_t end_ix = to > s->base ? div_up(to - s->base, s->unit_len) : 0;
+
+	for (; (ix = next_free(s, ix)) < min_u64(end_ix, s->end_ix); ix++)
+		if (set_owned(s, ix, e))
+			return -1;
+	return 0;
+}
+
+void space_cut(struct space *s, uint64_t end)
+{
+	s->end_ix = (end - s->base) / s->unit_len;
+	s->first_ix = min_u64(s->first_ix, s->end_ix);
 }

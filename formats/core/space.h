@@ -34,6 +34,7 @@ struct space {
 	uint64_t end_ix;   /* first unit that nobody has had yet           */
 	uint64_t max_ix;   /* the end never goes past it                   */
 	uint64_t first_ix; /* no unit below it is free                     */
+	uint64_t free_n;   /* units                                        */
 	struct space_leaf **leaf; /* which units are free; NULL: none there */
 	size_t leaf_n;
 	struct clusterset shared, far; /* units claimed twice; past the end */
@@ -69,6 +70,11 @@ int space_take(struct space *s, uint64_t least, uint64_t most, uint64_t *host,
 /* Whole units that nobody owns any more.  What there is no memory for stays
  * owned: a leak. */
 void space_give(struct space *s, uint64_t host, uint64_t len);
+/* Units that begin in [from, to) and are free are to be taken by nobody. */
+int space_claim_free(
+    struct space *s, uint64_t from, uint64_t to, struct err *e);
+/* The space ends at `end`, a unit's; nothing past it is used or free. */
+void space_cut(struct space *s, uint64_t end);
 
 /* Host byte where the space ends; what lies past it is nobody's. */
 static inline uint64_t space_end(const struct space *s)

@@ -5,6 +5,7 @@
  * Metadata is counted for a disk that is written in full, whatever the source
  * holds, so the figure is never too low.
  */
+#include "../core/measure.h"
 #include "params.h"
 
 /* Bytes of a full image. The disk is whole clusters here. */
@@ -18,33 +19,6 @@ static uint64_t full_len(const struct qcow2_params *p, uint64_t disk_len)
 
 	qcow2_refcount_space(p, used, &table, &blocks);
 	return (used + table + blocks) * cluster_len;
-}
-
-/* Bytes of the clusters that hold something that is not zeroes. */
-static int data_len(struct image *src, const struct qcow2_params *p,
-    uint64_t *out, struct err *e)
-{
-	uint64_t cluster_len = 1ull << p->cluster_bits;
-	uint64_t size = img_size(src), off = 0;
-
-	*out = 0;
-	image_work_begin(src, size);
-	while (off < size) {
-		struct img_extent x;
-		uint64_t end;
-
-		if (img_map(src, off, size - off, &x, e))
-			return -1;
-		end = off + x.len;
-		if (x.data && !x.zero) {
-			end = round_up(end, cluster_len);
-			*out += end - round_down(off, cluster_len);
-		}
-		if (image_work(src, end - off, e))
-			return -1;
-		off = end;
-	}
-	return 0;
 }
 
 /* Can the source have persistent bitmaps that go along? */
@@ -93,7 +67,7 @@ int qcow2_measure(struct options *o, uint64_t size, struct image *src,
 	if (p.prealloc == IMG_PREALLOC_FALLOC ||
 	    p.prealloc == IMG_PREALLOC_FULL || (backing && src))
 		used = disk_len;
-	else if (src && data_len(src, &p, &used, e))
+	else if (src && measure_data(src, 1u << p.cluster_bits, &used, e))
 		return -1;
 	out->fully_allocated = full_len(&p, disk_len);
 	out->required = out->fully_allocated - disk_len + used;

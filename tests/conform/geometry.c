@@ -124,6 +124,8 @@ static const struct geometry table[] = {
     {"qcow 4k, odd size", "qcow", NULL, 5 * MiB + 512, 77, 0, false},
     {"qcow 512, base", "qcow", NULL, 3 * MiB + 512, 0, BASE_QCOW2, false},
     {"qcow 512, chain", "qcow", NULL, 2 * MiB + 512, 0, BASE_CHAIN, false},
+    {"vdi, odd size", "vdi", NULL, 5 * MiB + 512, 0, 0, false},
+    {"vdi, static", "vdi", "static=on", 4 * MiB + 512, 0, 0, false},
 };
 
 /* One for the i-th format that can create. */

@@ -52,6 +52,7 @@ const struct scene scenes[] = {
 	BASE_QCOW2_SHORT, TRIM},
     {"qcow", "qcow", NULL, 3 * MiB, 0, 0, TRIM},
     {"qcow, base", "qcow", NULL, 1 * MiB, 0, BASE_QCOW2, TRIM},
+    {"vdi", "vdi", NULL, 4 * MiB, 0, 0, TRIM},
 };
 const size_t scene_n = ARRAY_N(scenes);
 

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Check and repair of a flat table: see flat.h.
+ *
+ * One pass claims the space of every block, which finds what has two owners
+ * and what has none.  A second one, of a repair, gives copies to all but the
+ * first of those that share.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "flat.h"
+#include "request.h"
+
+void flat_report(struct flat_check *c, uint64_t *count, const char *fmt, ...)
+{
+	char line[512];
+	va_list ap;
+
+	if (count)
+		++*count;
+	if (!c->report)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof line, fmt, ap);
+	va_end(ap);
+	c->report(c->arg, line);
+}
+
+static int bad_entry(
+    struct flat_check *c, uint64_t ix, const char *fault, struct err *e)
+{
+	const struct flat_block hole = {.kind = EXT_HOLE};
+
+	flat_report(c, &c->out->corruptions,
+	    "%s block %llu: the table entry %s",
+	    c->repair ? "Repairing" : "ERROR", (unsigned long long)ix, fault);
+	if (!c->repair)
+		return 0;
+	c->fixed_n++;
+	return flat_put(c->f, ix, &hole, e);
+}
+
+static int check_block(struct flat *f, uint64_t ix, const struct flat_block *b,
+    const char *fault, void *arg, struct err *e)
+{
+	struct flat_check *c = arg;
+	int rc;
+
+	if (fault)
+		return bad_entry(c, ix, fault, e);
+	if (b->kind != EXT_DATA)
+		return 0;
+	c->out->allocated++;
+	if (c->last_host && b->host != c->last_host)
+		c->out->fragmented++;
+	c->last_host = b->host + f->space_len;
+	rc = space_claim(&f->space, b->host, f->space_len, e);
+	if (rc > 0)
+		flat_report(c, &c->out->corruptions,
+		    "%s block %llu: its space at %#llx is used twice",
+		    c->repair ? "Repairing" : "ERROR", (unsigned long long)ix,
+		    (unsigned long long)b->host);
+	return rc < 0 ? -1 : 0;
+}
+
+struct unshare {
+	struct flat_check *c;
+	struct clusterset kept; /* units that the first owner keeps */
+};
+
+static int unshare_block(struct flat *f, uint64_t ix,
+    const struct flat_block *b, const char *fault, void *arg, struct err *e)
+{
+	struct unshare *u = arg;
+	struct flat_block next = {.kind = EXT_DATA};
+	uint64_t unit, n, got;
+
+	if (fault || b->kind != EXT_DATA ||
+	    !space_shared(&f->space, b->host, f->space_len))
+		return 0;
+	unit = (b->host - f->space.base) / f->space.unit_len;
+	n = div_up(f->space_len, f->space.unit_len);
+	if (!clusterset_any(&u->kept, unit, n))
+		return clusterset_add(&u->kept, unit, n, e);
+	if (space_take(
+		&f->space, f->space_len, f->space_len, &next.host, &got, e) ||
+	    flat_copy(f, b->host, next.host, e) || flat_put(f, ix, &next, e))
+		return -1;
+	u->c->fixed_n++;
+	return image_commit_due(f->img) ? image_commit(f->img, e) : 0;
+}
+
+static int give_copies(struct flat_check *c, struct err *e)
+{
+	struct unshare u = {.c = c};
+	int rc;
+
+	clusterset_init(&u.kept);
+	rc = flat_each(c->f, unshare_block, &u, e);
+	clusterset_destroy(&u.kept);
+	return rc;
+}
+
+static int scan(struct flat_check *c,
+    int (*structures)(struct flat *f, struct err *e), struct err *e)
+{
+	struct space *s = &c->f->space;
+	uint64_t end = s->end_ix, units = c->f->space_len / s->unit_len;
+
+	if (space_scan_begin(s, e) || (structures && structures(c->f, e)) ||
+	    flat_each(c->f, check_block, c, e))
+		return -1;
+	space_scan_end(s);
+	c->out->leaks = div_up(s->free_n + (end - s->end_ix), units);
+	if (c->repair && s->shared.n && give_copies(c, e))
+		return -1;
+	c->end = space_end(s);
+	return 0;
+}
+
+int flat_check(struct flat_check *c,
+    int (*structures)(struct flat *f, struct err *e), struct err *e)
+{
+	struct flat *f = c->f;
+	struct space was = f->space;
+	uint64_t limit = was.base + was.max_ix * was.unit_len;
+	int rc;
+
+	if (image_writable(f->img) && image_commit(f->img, e))
+		return -1;
+	c->out->total = f->block_n;
+	space_init(&f->space, was.base, was.unit_len,
+	    max_u64(host_size(f->img->file), was.base), limit);
+	rc = scan(c, structures, e);
+	if (!c->repair) {
+		space_destroy(&f->space);
+		f->space = was;
+		return rc;
+	}
+	space_destroy(&was);
+	return rc;
+}

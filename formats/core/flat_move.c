@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Moving blocks of a flat table: see flat.h.
+ *
+ * A block is copied, then its entry changes in the cache; the commit makes the
+ * copies durable before it writes entries (I2).  Where a block was stays as it
+ * is until then, so a crash leaves either entry with its data.
+ *
+ * The gate is closed: the functions below take no lock but meta in a commit.
+ */
+#include "flat.h"
+#include "request.h"
+
+#define COPY_LEN (1u * MiB)
+
+int flat_copy(struct flat *f, uint64_t from, uint64_t to, struct err *e)
+{
+	uint64_t max = min_u64(f->space_len, COPY_LEN), n;
+	CLEANUP_FREE uint8_t *buf = malloc(max);
+
+	if (!buf)
+		return err_nomem(e);
+	for (uint64_t at = 0; at < f->space_len; at += n) {
+		n = min_u64(max, f->space_len - at);
+		if (host_pread(f->img->file, buf, n, from + at, e) ||
+		    host_pwrite(f->img->file, buf, n, to + at, e))
+			return -1;
+	}
+	return 0;
+}
+
+static int claim_block(struct flat *f, uint64_t ix, const struct flat_block *b,
+    const char *fault, void *arg, struct err *e)
+{
+	(void)ix, (void)fault, (void)arg;
+	if (b->kind != EXT_DATA)
+		return 0;
+	return space_claim(&f->space, b->host, f->space_len, e) < 0 ? -1 : 0;
+}
+
+int flat_scan(struct flat *f, int (*structures)(struct flat *f, struct err *e),
+    struct err *e)
+{
+	struct space *s = &f->space;
+	uint64_t end = max_u64(host_size(f->img->file), s->base);
+	uint64_t limit = s->base + s->max_ix * s->unit_len;
+	struct space fresh;
+
+	space_init(&fresh, s->base, s->unit_len, end, limit);
+	space_destroy(s);
+	*s = fresh;
+	if (space_scan_begin(s, e) || (structures && structures(f, e)) ||
+	    flat_each(f, claim_block, NULL, e))
+		return -1;
+	space_scan_end(s);
+	return 0;
+}
+
+struct move {
+	uint64_t from, to; /* host bytes to be left */
+};
+
+static int move_block(struct flat *f, uint64_t ix, const struct flat_block *b,
+    const char *fault, void *arg, struct err *e)
+{
+	const struct move *m = arg;
+	struct flat_block next = {.kind = EXT_DATA};
+	uint64_t got;
+
+	if (fault || b->kind != EXT_DATA || b->host < m->from ||
+	    b->host >= m->to)
+		return 0;
+	if (space_take(
+		&f->space, f->space_len, f->space_len, &next.host, &got, e) ||
+	    flat_copy(f, b->host, next.host, e) || flat_put(f, ix, &next, e))
+		return -1;
+	return image_commit_due(f->img) ? image_commit(f->img, e) : 0;
+}
+
+int flat_move(struct flat *f, uint64_t from, uint64_t to, struct err *e)
+{
+	struct move m = {.from = from, .to = to};
+
+	if (space_claim_free(&f->space, from, to, e) ||
+	    flat_each(f, move_block, &m, e))
+		return -1;
+	return image_commit(f->img, e);
+}
+
+int flat_compact(struct flat *f, struct err *e)
+{
+	const struct space *s = &f->space;
+	uint64_t end = space_end(s) - s->free_n * s->unit_len;
+
+	/* What is damaged may need more space than there is. */
+	if (!s->free_n || s->shared.n || s->far.n)
+		return 0;
+	if (flat_move(f, end, UINT64_MAX, e))
+		return -1;
+	space_cut(&f->space, end);
+	return 0;
+}
