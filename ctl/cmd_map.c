@@ -110,6 +110,7 @@ static int map_run(void *args)
 	    !source_opts_valid(&a->c))
 		return EXIT_FAILURE;
 	s = source_operand(&a->c, a->c.operands[0]);
+	s.how.flags |= IMG_O_DEPTH;
 	img = source_open(&s, &e);
 	if (!img)
 		return msg_err(&e);

@@ -59,6 +59,7 @@ bool img_cache_parse(const char *text, enum img_cache *out);
 #define IMG_O_CHECK	 0x04u /* for img_check(): open what is damaged     */
 #define IMG_O_NO_BACKING 0x08u /* the top layer alone; HOLE reads as zeroes */
 #define IMG_O_DISCARD	 0x10u /* trims give host space back               */
+#define IMG_O_DEPTH	 0x20u /* img_map(): ask servers for their layers    */
 
 struct img_open {
 	const char *format; /* NULL: find out (probe)                  */

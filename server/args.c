@@ -128,7 +128,7 @@ static int parse_image_option(struct line *l, int opt, const char *arg)
 		a->image.image_opts = true;
 		return 0;
 	case 'A':
-		a->image.depth = true;
+		a->image.open.flags |= IMG_O_DEPTH;
 		return 0;
 	case 'B':
 		a->image.bitmap[a->image.bitmap_n++] = arg;

@@ -105,7 +105,8 @@ static int set_export(struct export_spec *s, struct options *o, struct err *e)
 	set_text(&s->description, o, "description");
 	set_text(&s->authz, o, "tls-authz");
 	if (set_image(s, o, e) || set_bitmaps(s, o, e) ||
-	    options_bool(o, "allocation-depth", &s->depth, e) < 0)
+	    set_flag(
+		&s->open.flags, IMG_O_DEPTH, o, "allocation-depth", true, e))
 		return -1;
 	unused = options_unused(o);
 	if (unused)

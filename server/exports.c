@@ -242,7 +242,7 @@ static int export_open(struct export *x, const struct export_spec *spec,
 	    .name = spec->name,
 	    .description = spec->description,
 	    .multi_conn = multi_conn,
-	    .depth = spec->depth,
+	    .depth = spec->open.flags & IMG_O_DEPTH,
 	    .detect_zeroes = spec->detect_zeroes,
 	    .img = open_image(spec, e),
 	};

@@ -20,7 +20,6 @@ struct export_spec {
 	bool native_aio; /* asked for: the page cache must be off */
 	enum detect_zeroes detect_zeroes;
 	uint64_t offset;     /* guest bytes of the image left out */
-	bool depth;	     /* offer qemu:allocation-depth */
 	const char **bitmap; /* names of bitmaps to offer */
 	unsigned bitmap_n;
 	const char *authz;   /* ID of who may use it; NULL: everybody */

@@ -93,8 +93,11 @@ static int from_data(
 	    host_map(x->file, x->host, x->len, &h, e))
 		return -1;
 	out->len = refined_len(c, &h, &out->zero);
-	if (c->layer->refines)
-		out->data = !h.hole;
+	if (c->layer->refines) {
+		out->data = !h.hole && !h.nowhere;
+		out->present = out->has_offset = !h.nowhere;
+		out->depth += h.depth;
+	}
 	return 0;
 }
 

@@ -15,6 +15,8 @@ unsigned open_host_flags(const struct img_open *how)
 		flags |= HOST_RDWR;
 	if (how->flags & IMG_O_FORCE_SHARE)
 		flags |= HOST_NOLOCK;
+	if (how->flags & IMG_O_DEPTH)
+		flags |= HOST_DEPTH;
 	switch (how->cache) {
 	case IMG_CACHE_WRITEBACK:
 	case IMG_CACHE_WRITETHROUGH:

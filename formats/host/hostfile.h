@@ -35,9 +35,10 @@
 			 */
 #define HOST_EXCL 0x20u /* with HOST_CREATE: it must not be there          */
 #define HOST_TRUNC                                                             \
-	0x40u		  /* cut to 0 bytes, once write and resize are locked  \
-			   */
-#define HOST_NOLOCK 0x80u /* host_lock() does nothing (locking=off) */
+	0x40u		   /* cut to 0 bytes, once write and resize are locked \
+			    */
+#define HOST_NOLOCK 0x80u  /* host_lock() does nothing (locking=off) */
+#define HOST_DEPTH  0x100u /* a server is asked how deep its data lies */
 
 #define HOST_CONNECTIONS(n)                                                    \
 	((n) << 16) /* to a server at most; 0: what is usual            */
@@ -65,6 +66,9 @@ struct host_extent {
 	uint64_t len; /* > 0; of this kind from the offset asked            */
 	bool hole;    /* no space: reads as zeroes                           */
 	bool zero;    /* reads as zeroes, perhaps with space                 */
+	/* Of a server's image: the layer that has it (0: the top), or none. */
+	bool nowhere;
+	unsigned depth;
 };
 
 /*

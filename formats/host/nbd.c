@@ -332,6 +332,7 @@ static int start(struct hostfile *f, struct err *e)
 		most = s->address.conn_max ? s->address.conn_max : CONN_N;
 
 	s->name = f->name;
+	s->wants_depth = f->flags & HOST_DEPTH && !s->address.bitmap;
 	s->lib = nbd_lib_get(e);
 	if (!s->lib || !(s->status = nbd_status_new(e)) || connect_first(s, e))
 		return -1;

@@ -22,6 +22,8 @@
 #define NBD_WINDOW  64u /* commands of a job in flight */
 #define NBD_WHY_MAX 160u
 
+#define NBD_CONTEXT_DEPTH "qemu:allocation-depth"
+
 /* ---- commands and jobs --------------------------------------------------- */
 
 enum nbd_op {
@@ -65,7 +67,7 @@ struct nbd_job {
 struct nbd_facts {
 	uint64_t size;
 	uint32_t min_len, max_len; /* of reads and writes, bytes */
-	bool read_only, flush, fua, trim, zero, multi_conn, status;
+	bool read_only, flush, fua, trim, zero, multi_conn, status, depth;
 };
 
 struct nbd_store;
@@ -90,7 +92,7 @@ struct nbd_store {
 	const struct nbd_lib *lib;
 	struct nbd_address address;
 	const char *name; /* the host file's */
-	bool writable;	  /* as it was opened */
+	bool wants_depth; /* of what the server has */
 	struct nbd_facts facts;
 	_Atomic bool dirty;	 /* written since the last flush began */
 	_Atomic bool lost;	 /* what was written may be gone       */

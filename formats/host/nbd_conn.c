@@ -211,13 +211,21 @@ static bool set_tls(const struct nbd_store *s, struct nbd_handle *h)
 	       !lib->set_tls_verify_peer(h, !a->tls_trust);
 }
 
+/* What the block status is made of. */
+static const char *status_context(const struct nbd_store *s)
+{
+	return s->address.bitmap ? s->address.bitmap
+				 : LIBNBD_CONTEXT_BASE_ALLOCATION;
+}
+
 static bool start(const struct nbd_store *s, struct nbd_handle *h)
 {
 	const struct nbd_address *a = &s->address;
 	const struct nbd_lib *lib = s->lib;
 
 	if (lib->set_export_name(h, a->export) || !set_tls(s, h) ||
-	    lib->add_meta_context(h, LIBNBD_CONTEXT_BASE_ALLOCATION))
+	    lib->add_meta_context(h, status_context(s)) ||
+	    (s->wants_depth && lib->add_meta_context(h, NBD_CONTEXT_DEPTH)))
 		return false;
 	return a->path ? !lib->aio_connect_unix(h, a->path)
 		       : !lib->aio_connect_tcp(h, a->host, a->port);
@@ -286,7 +294,8 @@ static int shake_hands(struct nbd_conn *c, uint64_t ms, struct err *e)
 static int read_facts(
     const struct nbd_conn *c, struct nbd_facts *f, struct err *e)
 {
-	const struct nbd_lib *lib = c->store->lib;
+	const struct nbd_store *s = c->store;
+	const struct nbd_lib *lib = s->lib;
 	int64_t size = lib->get_size(c->h);
 	int64_t min, max;
 
@@ -306,9 +315,14 @@ static int read_facts(
 	    .trim = lib->can_trim(c->h) > 0,
 	    .zero = lib->can_zero(c->h) > 0,
 	    .multi_conn = lib->can_multi_conn(c->h) > 0,
-	    .status =
-		lib->can_meta_context(c->h, LIBNBD_CONTEXT_BASE_ALLOCATION) > 0,
+	    .status = lib->can_meta_context(c->h, status_context(s)) > 0,
+	    .depth = s->wants_depth &&
+		     lib->can_meta_context(c->h, NBD_CONTEXT_DEPTH) > 0,
 	};
+	if (s->address.bitmap && !f->status)
+		return err_set(e, ERR_SYSTEM, EINVAL,
+		    "the NBD server has no '%s' of this export",
+		    s->address.bitmap);
 	if (!is_pow2(f->min_len) || f->min_len > 65536 ||
 	    f->max_len < f->min_len)
 		return err_damaged(e,
@@ -335,7 +349,7 @@ static int check_facts(
 	if (f->min_len != old->min_len || f->max_len < old->max_len ||
 	    f->flush < old->flush || f->fua < old->fua || f->trim < old->trim ||
 	    f->zero < old->zero || f->status < old->status ||
-	    f->read_only > old->read_only)
+	    f->depth < old->depth || f->read_only > old->read_only)
 		return err_set(e, ERR_SYSTEM, EIO,
 		    "the NBD server can do less than it could at first");
 	return 0;

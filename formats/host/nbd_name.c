@@ -46,6 +46,7 @@ void nbd_address_clear(struct nbd_address *a)
 	free(a->host);
 	free(a->port);
 	free(a->export);
+	free(a->bitmap);
 	free(a->tls_dir);
 	free(a->tls_psk);
 	free(a->tls_user);

@@ -21,6 +21,7 @@ struct nbd_address {
 	char *path;	   /* of a Unix socket, or NULL ...             */
 	char *host, *port; /* ... and then these                        */
 	char *export;	   /* never NULL                                */
+	char *bitmap; /* what takes the place of its block status, or NULL */
 	enum nbd_tls tls;
 	char *tls_dir;	/* X509: certificates; NULL: the library's place */
 	char *tls_psk;	/* PSK: the file with the keys                   */

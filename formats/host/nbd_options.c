@@ -107,6 +107,21 @@ static int read_limits(struct nbd_address *a, struct options *o, struct err *e)
 	return 0;
 }
 
+/* A dirty bitmap in place of the block status: dirty is not there. */
+static int read_bitmap(struct nbd_address *a, struct options *o, struct err *e)
+{
+	const char *name = options_get(o, "x-dirty-bitmap");
+
+	if (!name)
+		return 0;
+	if (strncmp(name, "qemu:dirty-bitmap:", 18))
+		return err_unsupported(e,
+		    "x-dirty-bitmap '%s' is not supported: only "
+		    "qemu:dirty-bitmap:NAME is",
+		    name);
+	return copy_text(&a->bitmap, name, e);
+}
+
 /* ---- TLS ----------------------------------------------------------------- */
 
 static int join(char **out, const char *dir, const char *file, struct err *e)
@@ -208,7 +223,8 @@ int nbd_parse_options(struct nbd_address *a, struct options *o, struct err *e)
 	*a = (struct nbd_address)NBD_ADDRESS_INIT;
 	if (read_address(a, o, e) ||
 	    copy_text(&a->export, export ? export : "", e) ||
-	    nbd_check_export(a, e) || read_limits(a, o, e))
+	    nbd_check_export(a, e) || read_limits(a, o, e) ||
+	    read_bitmap(a, o, e))
 		return -1;
 	return read_tls(a, o, e);
 }

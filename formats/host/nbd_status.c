@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Block status of an NBD export: base:allocation.
+ * Block status of an NBD export: base:allocation, or a dirty bitmap in its
+ * place; and how deep data lies, where that is wanted and the server says it.
  *
  * A reply has many extents and is asked for one by one: the last reply is
  * kept, for as long as nothing is written through us and for a second at most,
@@ -11,6 +12,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "../core/units.h"
 #include "nbd.h"
@@ -20,18 +22,24 @@
 #define ASK_MAX	 GiB
 #define KEEP_MS	 1000u
 
-#define STATE_HOLE 1u
-#define STATE_ZERO 2u
+#define STATE_HOLE  1u
+#define STATE_ZERO  2u
+#define STATE_DIRTY 1u /* of a bitmap */
 
 struct run {
 	uint64_t end; /* it begins where the one before it ends */
-	uint32_t state;
+	uint32_t value;
+};
+
+/* What a context says; the first run begins at the start of the reply. */
+struct runs {
+	size_t n;
+	struct run run[RUNS_MAX];
 };
 
 struct reply {
 	uint64_t start;
-	size_t n;
-	struct run run[RUNS_MAX];
+	struct runs state, depth;
 };
 
 struct nbd_status {
@@ -80,23 +88,26 @@ static int on_extents(void *arg, const char *context, uint64_t off,
     uint32_t *entries, size_t n, int *error)
 {
 	struct question *q = arg;
-	struct reply *r = q->reply;
-	uint64_t at = r->start;
+	bool deep = !strcmp(context, NBD_CONTEXT_DEPTH);
+	struct runs *r = deep ? &q->reply->depth : &q->reply->state;
+	uint64_t at = q->reply->start;
 
-	(void)context, (void)error;
-	if (r->n || off != r->start)
+	(void)error;
+	if (r->n || off != at)
 		return 0;
 	for (size_t i = 0; i + 1 < n && r->n < RUNS_MAX && at < q->end;
 	     i += 2) {
-		uint32_t state = entries[i + 1] & (STATE_HOLE | STATE_ZERO);
+		uint32_t value = entries[i + 1];
 
+		if (!deep)
+			value &= STATE_HOLE | STATE_ZERO;
 		if (!entries[i])
 			break;
 		at += min_u64(entries[i], q->end - at);
-		if (r->n && r->run[r->n - 1].state == state)
+		if (r->n && r->run[r->n - 1].value == value)
 			r->run[r->n - 1].end = at;
 		else
-			r->run[r->n++] = (struct run){at, state};
+			r->run[r->n++] = (struct run){at, value};
 	}
 	return 0;
 }
@@ -108,11 +119,23 @@ static bool next_question(struct nbd_job *job, struct nbd_cmd *cmd)
 
 	if (!job->at.len)
 		return false;
-	q->reply->n = 0;
+	q->reply->state.n = q->reply->depth.n = 0;
 	cmd->off = job->at.off;
 	cmd->len = job->at.len;
 	job->at.len = 0;
 	return true;
+}
+
+/* Where what a reply says ends; its start where it says nothing. */
+static uint64_t end_of(const struct nbd_store *s, const struct reply *r)
+{
+	uint64_t end = UINT64_MAX;
+
+	if (!r->state.n || (s->facts.depth && !r->depth.n))
+		return r->start;
+	if (s->facts.depth)
+		end = r->depth.run[r->depth.n - 1].end;
+	return min_u64(end, r->state.run[r->state.n - 1].end);
 }
 
 /* Block status from `off` on, at least one run; NULL with *e set. */
@@ -138,7 +161,7 @@ static struct reply *ask(
 		err_prefix(e, "%s: ", f->name);
 	else if (job.error)
 		host_fail(f, job.error, "get block status of", len, off, e);
-	else if (!q.reply->n || q.reply->run[q.reply->n - 1].end <= off)
+	else if (end_of(s, q.reply) <= off)
 		err_set(e, ERR_DAMAGED, EIO,
 		    "%s: the server gives no block status at %llu", f->name,
 		    (unsigned long long)off);
@@ -150,8 +173,8 @@ static struct reply *ask(
 
 /* ---- answers ------------------------------------------------------------- */
 
-/* What a reply says at `off`, which is in it. */
-static void answer(const struct reply *r, uint64_t off, struct host_extent *x)
+/* The run at `off`, which is in one of them. */
+static const struct run *find_run(const struct runs *r, uint64_t off)
 {
 	size_t low = 0, high = r->n - 1;
 
@@ -163,20 +186,40 @@ static void answer(const struct reply *r, uint64_t off, struct host_extent *x)
 		else
 			high = mid;
 	}
-	x->len = r->run[low].end - off;
-	x->zero = r->run[low].state & STATE_ZERO;
-	x->hole = x->zero && (r->run[low].state & STATE_HOLE);
+	return &r->run[low];
 }
 
-static bool find_kept(struct nbd_status *st, uint64_t off,
-    struct host_extent *x) REQUIRES(&st->lock)
+/* What a reply says at `off`, which is in it. */
+static void answer(const struct nbd_store *s, const struct reply *r,
+    uint64_t off, struct host_extent *x)
 {
+	const struct run *state = find_run(&r->state, off), *depth;
+
+	x->len = state->end - off;
+	if (s->address.bitmap) {
+		x->nowhere = state->value & STATE_DIRTY;
+		return;
+	}
+	x->zero = state->value & STATE_ZERO;
+	x->hole = x->zero && (state->value & STATE_HOLE);
+	if (!s->facts.depth)
+		return;
+	depth = find_run(&r->depth, off);
+	x->len = min_u64(x->len, depth->end - off);
+	x->nowhere = !depth->value && x->zero;
+	x->depth = depth->value ? depth->value - 1 : 0;
+}
+
+static bool find_kept(const struct nbd_store *s, uint64_t off,
+    struct host_extent *x) REQUIRES(&s->status->lock)
+{
+	const struct nbd_status *st = s->status;
 	const struct reply *r = st->kept;
 
-	if (!r || off < r->start || off >= r->run[r->n - 1].end ||
+	if (!r || off < r->start || off >= end_of(s, r) ||
 	    nbd_now_ms() > st->until_ms)
 		return false;
-	answer(r, off, x);
+	answer(s, r, off, x);
 	return true;
 }
 
@@ -192,7 +235,7 @@ int nbd_status_map(struct hostfile *f, uint64_t off, uint64_t len,
 	if (!s->facts.status)
 		return 0;
 	mutex_lock(&st->lock);
-	found = find_kept(st, off, x);
+	found = find_kept(s, off, x);
 	writes = st->writes;
 	mutex_unlock(&st->lock);
 	if (found)
@@ -200,7 +243,7 @@ int nbd_status_map(struct hostfile *f, uint64_t off, uint64_t len,
 	r = ask(f, off, len, e);
 	if (!r)
 		return -1;
-	answer(r, off, x);
+	answer(s, r, off, x);
 	mutex_lock(&st->lock);
 	if (st->writes == writes) {
 		free(st->kept);

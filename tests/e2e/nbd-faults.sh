@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # imgctl with NBD servers that lie, die, or say nothing.
 . "$(dirname "$0")/../lib/e2e.sh"
-needs nbdkit python3 "$IMGCTL"
+needs jq nbdkit python3 "$IMGCTL"
 
 "$IMGCTL" info nbd: 2>err || true
 grep -q 'built without' err && skip "built without NBD support"
@@ -10,7 +10,7 @@ grep -q 'built without' err && skip "built without NBD support"
 # The servers of badnbd.py; bad WHAT: the next command meets this one.
 mapfile -t all_bad < <(grep -oE '"[a-z]+(-[a-z]+)+"' "$SRC/tests/lib/badnbd.py" |
 	tr -d '"' | sort -u)
-python3 "$SRC/tests/lib/badnbd.py" nothing silent garbage simple \
+python3 "$SRC/tests/lib/badnbd.py" nothing silent garbage simple depth-good \
 	"${all_bad[@]}" &
 on_exit kill_server $!
 wait_for ready
@@ -85,6 +85,23 @@ for what in status-error status-empty status-zero-length status-half \
 	bad $what
 	try 1 map -f raw --output=json "$URI"
 done
+
+# Depths that make no sense.  A hole that is of no layer is not there.
+for what in depth-empty depth-missing; do
+	bad $what
+	try 1 map -f raw --output=json "$URI"
+done
+for what in depth-short depth-zero-length depth-huge depth-good; do
+	bad $what
+	try 0 map -f raw --output=json "$URI"
+	try 0 convert -f raw "$URI" out.raw
+	same want.raw out.raw
+done
+bad depth-good
+try 0 map -f raw --output=json "$URI"
+jq -c 'map([.start, .depth, .present]) | unique_by(.[1:])' out >depths
+[ "$(cat depths)" = '[[589824,0,false],[524288,0,true],[0,1,true]]' ] ||
+	fail "$(cat depths)"
 
 # A connection that is lost is made again, once.
 bad close-first

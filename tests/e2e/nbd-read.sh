@@ -113,6 +113,52 @@ agree info --backing-chain "$URI"
 agree compare -U "$base" "$URI"
 expect_exit 0 "$IMGCTL" check "$base"
 
+# How deep the server's data lies, where it says that, is how deep it is; so it
+# is through a second server.
+qemu-img create -q -f raw low.raw 4M
+qemu-io -f raw -c 'write 0 64k' low.raw >/dev/null
+qemu-img create -q -f qcow2 -b low.raw -F raw mid.qcow2
+qemu-io -c 'write 1M 64k' mid.qcow2 >/dev/null
+qemu-img create -q -f qcow2 -b mid.qcow2 -F qcow2 top.qcow2
+qemu-img bitmap --add --enable top.qcow2 b
+qemu-io -c 'write 2M 64k' -c 'write -z 3M 64k' -c 'write 192k 64k' \
+	top.qcow2 >/dev/null
+qemu-img convert -O raw top.qcow2 want.raw
+layers()
+{
+	jq -c '.[] | [.start, .length, .depth, .present, .zero, .data]'
+}
+qemu-img map --output=json top.qcow2 | layers >want
+grep -q 2,true,false,true want
+for server in start_imgd start_qemu_nbd; do
+	$server -A -B b -r -e 8 -f qcow2 top.qcow2
+	expect_exit 0 "$IMGCTL" map --output=json "$URI"
+	layers <out >got
+	same want got
+	first=$URI
+	start_imgd -A -r -f raw "$URI"
+	expect_exit 0 "$IMGCTL" map --output=json "$URI"
+	layers <out >got
+	same want got
+	expect_exit 0 nbdinfo --map=qemu:allocation-depth "$URI"
+	mv out got
+	expect_exit 0 nbdinfo --map=qemu:allocation-depth "$first"
+	same out got
+	# A dirty bitmap in place of what is there: for map alone, the
+	# contents are what they are.
+	bitmap=driver=nbd,path=${first#*socket=},x-dirty-bitmap
+	agree map --image-opts "$bitmap=qemu:dirty-bitmap:b"
+	agree map --output=json --image-opts "$bitmap=qemu:dirty-bitmap:b"
+	expect_exit 0 "$IMGCTL" convert -O raw --image-opts \
+		"$bitmap=qemu:dirty-bitmap:b" out.raw
+	same want.raw out.raw
+	expect_exit 1 "$IMGCTL" map --image-opts \
+		"$bitmap=qemu:dirty-bitmap:none"
+	expect_err "has no 'qemu:dirty-bitmap:none'"
+	expect_exit 1 "$IMGCTL" map --image-opts "$bitmap=base:allocation"
+	expect_err 'only qemu:dirty-bitmap:NAME'
+done
+
 # A name inside an image: relative to nothing, or to itself; and the gate.
 qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 relative.qcow2
 start_nbdkit -r file relative.qcow2

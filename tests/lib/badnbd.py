@@ -115,6 +115,9 @@ class Connection:
             elif opt == OPT_SET_META and self.structured:
                 self.option_reply(opt, REP_META,
                                   struct.pack(">I", 77) + b"base:allocation")
+                if what.startswith("depth-"):
+                    self.option_reply(opt, REP_META, struct.pack(">I", 78) +
+                                      b"qemu:allocation-depth")
                 self.option_reply(opt, REP_ACK)
             else:
                 self.option_reply(opt, REP_UNSUP)
@@ -180,9 +183,28 @@ class Connection:
             yield here - off, 3 if hole else 0
             off = here
 
+    # The first half is of the second layer, the rest of none.
+    def depth(self, cookie, off, n):
+        what = self.server.what
+        half = max(0, min(n, SIZE // 2 - off))
+        extents = [(half, 2), (n - half, 0)]
+        if what == "depth-short":
+            extents = [(min(n, 3 * PIECE // 2), 2)]
+        if what == "depth-empty":
+            extents = []
+        if what == "depth-huge":
+            extents = [(0xffffffff, 0xffffffff)]
+        data = struct.pack(">I", 78)
+        for len_, depth in extents:
+            if len_ or what == "depth-zero-length":
+                data += struct.pack(">II", len_, depth)
+        self.chunk(cookie, 5, data, False)
+
     def status(self, cookie, off, n):
         what = self.server.what
         extents = list(self.true_extents(off, n))
+        if what.startswith("depth-") and what != "depth-missing":
+            self.depth(cookie, off, n)
         context = 77
         if what == "status-error":
             return self.reply_error(cookie, EIO)
