@@ -22,5 +22,9 @@ int peer_check(const char *path, char *out, size_t out_len);
 /* The same of any format; 0 where it cannot check it. */
 int peer_check_as(
     const char *path, const char *format, char *out, size_t out_len);
+/* The same after a crash or a failure: 0 where there are leaks at worst, as far
+ * as it can tell. */
+int peer_check_leaky(
+    const char *path, const char *format, char *out, size_t out_len);
 
 #endif
