@@ -12,7 +12,7 @@ packages_build=(gcc libc6-dev meson ninja-build pkg-config libjansson-dev
 packages_demo=(e2fsprogs file libnbd-bin nbdkit)
 # To test: other compilers and checkers, and the peers.
 packages_test=(bsdextrautils btrfs-progs bximage bzip2 clang clang-format
-	cloop-utils cppcheck e2fsprogs fdisk file fio gnutls-bin jq
+	cloop-utils cppcheck cryptsetup-bin e2fsprogs fdisk file fio gnutls-bin jq
 	libclang-rt-14-dev libcmocka-dev libnbd-bin mandoc nbdkit openssl
 	python3 python3-libnbd qemu-utils shellcheck util-linux xfsprogs
 	busybox-static cpio qemu-system-x86)

@@ -246,6 +246,11 @@ struct image {
 	uint32_t grain; /* bytes that the mapping tells apart; 0: a unit */
 	bool refines;	/* host holes are holes of the disk too (raw) */
 	uint8_t codec;	/* enum codec that new packed units are written with */
+	/* How all of its data is encrypted, or NULL; it frees itself with the
+	 * image.  Then every EXT_DATA of it has EXT_F_CRYPT: see core/crypt.h.
+	 */
+	struct cipher *cipher;
+	bool cipher_by_host; /* sectors are those of the host file */
 	char *backing_name, *backing_fmt; /* as recorded; NULL none */
 	char *backing_full;		  /* resolved, for img_info() */
 	bool opened;			  /* the driver's open() succeeded */

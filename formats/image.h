@@ -60,6 +60,7 @@ bool img_cache_parse(const char *text, enum img_cache *out);
 #define IMG_O_NO_BACKING 0x08u /* the top layer alone; HOLE reads as zeroes */
 #define IMG_O_DISCARD	 0x10u /* trims give host space back               */
 #define IMG_O_DEPTH	 0x20u /* img_map(): ask servers for their layers    */
+#define IMG_O_FORCE	 0x40u /* img_amend() may do what loses the data   */
 
 struct img_open {
 	const char *format; /* NULL: find out (probe)                  */
@@ -69,6 +70,8 @@ struct img_open {
 	const char *snapshot; /* NULL, or the internal snapshot to read: an ID
 				 or name, or snapshot.id=I,snapshot.name=N */
 	unsigned connections; /* to a server, at most; 0: what is usual */
+	const struct options *options; /* more of them for the top layer, such
+					  as `key-secret`; NULL: none */
 	unsigned writable_depth; /* not 0: the layer so far below the top is
 				    opened for writing too, for img_merge() */
 };
@@ -322,6 +325,7 @@ struct img_format {
 	const char *name;
 	bool can_create, can_backing, can_pack, can_check, can_resize;
 	bool can_measure, has_snapshots, has_bitmaps;
+	bool born_random; /* a new disk does not read as zeroes */
 	const struct img_opt *create_opts; /* ends with a NULL name */
 	const struct img_opt *amend_opts;  /* the same; NULL: none */
 };

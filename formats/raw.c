@@ -99,87 +99,20 @@ static const struct img_opt create_opts[] = {
     {0},
 };
 
-static int read_prealloc(
-    struct options *o, enum img_prealloc *how, struct err *e)
-{
-	const char *text = options_get(o, "preallocation");
-
-	*how = IMG_PREALLOC_OFF;
-	if (!text)
-		return 0;
-	if (!img_prealloc_parse(text, how))
-		return err_usage(e, "invalid parameter value: %s", text);
-	if (*how == IMG_PREALLOC_METADATA)
-		return err_unsupported(
-		    e, "Unsupported preallocation mode: %s", text);
-	return 0;
-}
-
-/*
- * The first block of a file is really there: who opens the file with O_DIRECT
- * finds out by reading it what the storage needs to be aligned to, and a hole
- * can be read with any alignment.
- */
-static int first_block(struct hostfile *f, uint64_t len, struct err *e)
-{
-	return prealloc_write(f, 0, min_u64(len, 4096), NULL, e);
-}
-
-/* Grow the file from `from` to `to` bytes as `how` says; it is work of that
- * image, unless NULL. */
-static int grow_file(struct hostfile *f, uint64_t from, uint64_t to,
-    enum img_prealloc how, struct image *img, struct err *e)
-{
-	switch (how) {
-	case IMG_PREALLOC_OFF:
-	case IMG_PREALLOC_METADATA:
-		if (!from && first_block(f, to, e))
-			return -1;
-		return host_grow(f, to, e);
-	case IMG_PREALLOC_FALLOC:
-		return from < to ? host_allocate(f, from, to - from, e) : 0;
-	case IMG_PREALLOC_FULL:
-		return prealloc_write(f, from, to - from, img, e);
-	}
-	return 0;
-}
-
 static int raw_create_check(const struct create_args *a, struct err *e)
 {
 	enum img_prealloc how;
 
-	return read_prealloc(a->o, &how, e);
+	return prealloc_read(a->o, &how, e);
 }
 
 static int raw_create(const struct create_args *a, struct err *e)
 {
 	enum img_prealloc how;
 
-	if (read_prealloc(a->o, &how, e))
+	if (prealloc_read(a->o, &how, e))
 		return -1;
-	if (a->file->fixed_size) {
-		if (host_size(a->file) >= a->size)
-			return 0;
-		return err_set(e, ERR_SYSTEM, ENOSPC,
-		    "%s: the device has %llu bytes, the image needs %llu",
-		    a->name, (unsigned long long)host_size(a->file),
-		    (unsigned long long)a->size);
-	}
-	return grow_file(a->file, 0, a->size, how, NULL, e);
-}
-
-/* On failure the file is as long as before. */
-static int grow_image(struct image *img, uint64_t from, uint64_t to,
-    enum img_prealloc how, struct err *e)
-{
-	struct err ignored = ERR_INIT;
-
-	image_work_begin(img, to - from);
-	if (!grow_file(img->file, from, to, how, img, e))
-		return 0;
-	if (!img->file->fixed_size)
-		host_truncate(img->file, from, &ignored);
-	return -1;
+	return prealloc_new(a->file, a->size, how, e);
 }
 
 static int raw_resize(
@@ -190,14 +123,10 @@ static int raw_resize(
 
 	if (r->part)
 		return err_usage(e, "Cannot resize fixed-size raw disks");
-	if (how == IMG_PREALLOC_METADATA)
-		return err_unsupported(
-		    e, "Unsupported preallocation mode: metadata");
 	if (!add_ok(r->start, size, &end) || end > IMG_SIZE_MAX)
 		return err_set(e, ERR_SYSTEM, EFBIG, "%s: size %llu too large",
 		    img->name, (unsigned long long)size);
-	if (size < old ? host_truncate(img->file, end, e)
-		       : grow_image(img, r->start + old, end, how, e))
+	if (prealloc_resize(img, r->start + old, end, how, e))
 		return -1;
 	atomic_store(&img->size, size);
 	return 0;
@@ -209,7 +138,7 @@ static int raw_measure(struct options *o, uint64_t size, struct image *src,
 	enum img_prealloc how;
 
 	(void)src;
-	if (read_prealloc(o, &how, e))
+	if (prealloc_read(o, &how, e))
 		return -1;
 	out->required = out->fully_allocated = size;
 	out->bitmaps = -1;

@@ -258,6 +258,10 @@ static int check_job(const struct img_copy *job, struct err *e)
 	if (!dst->drv->info.can_pack || dst->unit > COPY_UNIT_MAX)
 		return err_set(e, ERR_UNSUPPORTED, ENOTSUP,
 		    "Compression not supported for this file format");
+	if (dst->cipher)
+		return err_set(e, ERR_UNSUPPORTED, ENOTSUP,
+		    "Compression and encryption not supported at the same "
+		    "time");
 	return 0;
 }
 

@@ -3,9 +3,10 @@
  * Copies that never leave the kernel: from the host file of a source to that
  * of the target, where both hold the plain guest bytes.
  *
- * Either both files own the same blocks afterwards (IMG_COPY_SHARE), or the
- * kernel moves the bytes (IMG_COPY_OFFLOAD).  Blocks are shared whole: what is
- * in front of the first one and behind the last one is read and written.
+ * Nothing encrypted is copied like that.  Either both files own the same blocks
+ * afterwards (IMG_COPY_SHARE), or the kernel moves the bytes
+ * (IMG_COPY_OFFLOAD).  Blocks are shared whole: what is in front of the first
+ * one and behind the last one is read and written.
  */
 #include "copy.h"
 #include "map.h"
@@ -24,6 +25,8 @@ static int find_place(struct image *dst, const struct copy_piece *p,
 {
 	struct extent x;
 
+	if (dst->cipher)
+		return 0;
 	if (p->reserved) {
 		*out = (struct place){
 		    .file = p->r.file,
@@ -44,7 +47,7 @@ static int find_place(struct image *dst, const struct copy_piece *p,
 bool copy_share_possible(const struct img_copy *job)
 {
 	if (!(job->flags & IMG_COPY_SHARE) || !job->sparse_len ||
-	    job->flags & (IMG_COPY_PACK | IMG_COPY_SALVAGE))
+	    job->flags & (IMG_COPY_PACK | IMG_COPY_SALVAGE) || job->dst->cipher)
 		return false;
 	for (size_t i = 0; i < job->src_n; i++)
 		for (struct image *l = job->src[i]; l; l = l->backing)

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "copy.h"
+#include "crypt.h"
 #include "map.h"
 #include "zero.h"
 
@@ -223,6 +224,20 @@ static int write_sparse(const struct copy_chunk *c, const struct copy_piece *p,
 	return clear_tail(p, e);
 }
 
+/* All of the reservation, with zeroes behind the data. */
+static int write_crypt(const struct copy_chunk *c, const struct copy_piece *p,
+    const uint8_t *buf, struct err *e)
+{
+	uint64_t end = p->r.guest + p->r.len, at = p->guest + p->len;
+	struct iovec iov[2] = {{(void *)buf, p->len}};
+	int n = 1;
+
+	if (at < end)
+		iov[n++] = (struct iovec){NULL, end - at};
+	return crypt_pwritev(c->job->dst, p->r.file, iov, n,
+	    p->r.host + (p->guest - p->r.guest), p->guest, e);
+}
+
 /* The bytes of a piece, which buf holds. */
 static int write_bytes(
     struct copy_chunk *c, const struct copy_piece *p, struct err *e)
@@ -233,7 +248,8 @@ static int write_bytes(
 		return host_pwrite(
 		    p->r.file, c->packed, c->packed_len, p->r.host, e);
 	if (p->reserved)
-		return write_sparse(c, p, buf, e);
+		return (c->job->dst->cipher ? write_crypt : write_sparse)(
+		    c, p, buf, e);
 	return write_range(c->job->dst, buf, p->len, p->guest, e);
 }
 

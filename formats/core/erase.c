@@ -42,7 +42,7 @@ static int zero_as_data(struct image *img, uint64_t len, uint64_t off,
 		if (guarded) {
 			if (write_range(img, zeroes, n, off, e))
 				return -1;
-		} else if (!c.depth && extent_in_place(&c.x)) {
+		} else if (!c.depth && extent_plain(&c.x)) {
 			unsigned how = (flags & IMG_FAST) ? HOST_ZERO_FAST : 0;
 
 			if (flags & IMG_MAY_TRIM)
@@ -188,7 +188,8 @@ int img_zero(struct image *img, uint64_t len, uint64_t off, unsigned flags,
 	return rc ? -1 : write_done(img, flags, e);
 }
 
-/* Formats without unmap: the host space under the range. */
+/* Formats without unmap: the host space under the range.  What is encrypted
+ * stays: holes would not read as zeroes, nor as before. */
 static int trim_in_place(
     struct image *img, uint64_t len, uint64_t off, struct err *e)
 {
@@ -199,7 +200,7 @@ static int trim_in_place(
 		if (write_map(img, off, len, &x, e))
 			return -1;
 		x.len = rawguard_run(img, off, x.len, &guarded);
-		if (!guarded && extent_in_place(&x) &&
+		if (!guarded && extent_plain(&x) &&
 		    host_discard(x.file, x.host, x.len, e) < 0)
 			return -1;
 		off += x.len;

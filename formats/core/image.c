@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../crypto/cipher.h"
 #include "../host/nbd_name.h"
 #include "image.h"
 #include "open.h"
@@ -60,6 +61,7 @@ void image_destroy(struct image *img)
 	image_destroy(img->backing);
 	if (img->opened)
 		img->drv->close(img);
+	cipher_free(img->cipher);
 	host_put(img->file);
 	packed_free(img->packed);
 	mutex_destroy(&img->commit_lock);

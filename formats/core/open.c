@@ -100,6 +100,7 @@ static struct img_open how_below(const struct level *l)
 	if (l->depth + 1 == how.writable_depth)
 		how.flags |= IMG_O_RDWR;
 	how.format = how.snapshot = NULL;
+	how.options = NULL;
 	return how;
 }
 
@@ -200,20 +201,25 @@ static struct image *open_layer(
 
 /* ---- entry points ------------------------------------------------------- */
 
+static struct options *given_options(const struct img_open *how, struct err *e)
+{
+	return how->options ? options_copy(how->options, e) : options_new(e);
+}
+
 static struct image *open_path(const char *name, const struct level *above,
     const struct img_open *how, struct err *e)
 {
-	CLEANUP(options) struct options *none = options_new(e);
+	CLEANUP(options) struct options *o = given_options(how, e);
 	struct level l = {
 	    .how = how, .above = above, .depth = above ? above->depth + 1 : 0};
 	struct hostfile *f = NULL;
 	struct image *img = NULL;
 
-	if (none)
+	if (o)
 		f = open_storage(name, open_host_flags(how), e);
 	if (f) {
 		l.path = f->name;
-		img = open_layer(f, none, &l, e);
+		img = open_layer(f, o, &l, e);
 	}
 	if (!img)
 		err_prefix(e, "Could not open '%s': ", name);
@@ -334,12 +340,12 @@ struct image *img_open_options(
 struct image *img_open_host(
     struct hostfile *f, const struct img_open *how, struct err *e)
 {
-	CLEANUP(options) struct options *none = options_new(e);
+	CLEANUP(options) struct options *o = given_options(how, e);
 	struct level l = {.how = how, .path = f->name};
 
-	if (!none) {
+	if (!o) {
 		host_put(f);
 		return NULL;
 	}
-	return open_layer(f, none, &l, e);
+	return open_layer(f, o, &l, e);
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Preallocation: see prealloc.h. */
+#include <errno.h>
+
 #include "drv.h"
 #include "prealloc.h"
 #include "request.h"
@@ -21,6 +23,84 @@ int prealloc_write(struct hostfile *f, uint64_t off, uint64_t len,
 	}
 	return 0;
 }
+
+/* ---- files -------------------------------------------------------------- */
+
+int prealloc_read(struct options *o, enum img_prealloc *how, struct err *e)
+{
+	const char *text = options_get(o, "preallocation");
+
+	*how = IMG_PREALLOC_OFF;
+	if (!text)
+		return 0;
+	if (!img_prealloc_parse(text, how))
+		return err_usage(e, "invalid parameter value: %s", text);
+	if (*how == IMG_PREALLOC_METADATA)
+		return err_unsupported(
+		    e, "Unsupported preallocation mode: %s", text);
+	return 0;
+}
+
+/*
+ * The first block of a file is really there: who opens the file with O_DIRECT
+ * finds out by reading it what the storage needs to be aligned to, and a hole
+ * can be read with any alignment.
+ */
+static int first_block(struct hostfile *f, uint64_t len, struct err *e)
+{
+	return prealloc_write(f, 0, min_u64(len, 4096), NULL, e);
+}
+
+/* Grow the file from `from` to `to` bytes as `how` says; it is work of that
+ * image, unless NULL. */
+static int grow_file(struct hostfile *f, uint64_t from, uint64_t to,
+    enum img_prealloc how, struct image *img, struct err *e)
+{
+	switch (how) {
+	case IMG_PREALLOC_OFF:
+	case IMG_PREALLOC_METADATA:
+		if (!from && first_block(f, to, e))
+			return -1;
+		return host_grow(f, to, e);
+	case IMG_PREALLOC_FALLOC:
+		return from < to ? host_allocate(f, from, to - from, e) : 0;
+	case IMG_PREALLOC_FULL:
+		return prealloc_write(f, from, to - from, img, e);
+	}
+	return 0;
+}
+
+int prealloc_new(
+    struct hostfile *f, uint64_t len, enum img_prealloc how, struct err *e)
+{
+	if (!f->fixed_size)
+		return grow_file(f, 0, len, how, NULL, e);
+	if (host_size(f) >= len)
+		return 0;
+	return err_set(e, ERR_SYSTEM, ENOSPC,
+	    "%s: the device has %llu bytes, the image needs %llu", f->name,
+	    (unsigned long long)host_size(f), (unsigned long long)len);
+}
+
+int prealloc_resize(struct image *img, uint64_t from, uint64_t to,
+    enum img_prealloc how, struct err *e)
+{
+	struct err ignored = ERR_INIT;
+
+	if (how == IMG_PREALLOC_METADATA)
+		return err_unsupported(
+		    e, "Unsupported preallocation mode: metadata");
+	if (to < from)
+		return host_truncate(img->file, to, e);
+	image_work_begin(img, to - from);
+	if (!grow_file(img->file, from, to, how, img, e))
+		return 0;
+	if (!img->file->fixed_size)
+		host_truncate(img->file, from, &ignored);
+	return -1;
+}
+
+/* ---- units -------------------------------------------------------------- */
 
 static bool has_space(const struct extent *x)
 {

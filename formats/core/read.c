@@ -5,9 +5,10 @@
  *
  * A plan resolves its range down the chain: DATA becomes a host read straight
  * into the caller's buffer, ZERO and HOLE a memset, PACKED a host read of the
- * stored unit, unpacked at the end.  A planned write is in place: every byte
- * of it is DATA that nobody shares.  Until its end a plan holds the gate, the
- * epoch, and a writer its guest range.
+ * stored unit, unpacked at the end.  What is encrypted is deciphered at the
+ * end, in the caller's buffer where it is whole sectors.  A planned write is in
+ * place: every byte of it is DATA that nobody shares.  Until its end a plan
+ * holds the gate, the epoch, and a writer its guest range.
  */
 #include <assert.h>
 #include <errno.h>
@@ -15,6 +16,7 @@
 #include <string.h>
 
 #include "batch.h"
+#include "crypt.h"
 #include "map.h"
 #include "rawguard.h"
 #include "packed.h"
@@ -47,6 +49,7 @@ struct plan {
 	bool writes;
 	struct piece *pieces;
 	struct stored *stored; /* the newest first */
+	struct crypt_piece *crypt;
 	struct batch_result io;
 };
 
@@ -54,6 +57,7 @@ static void plan_init(struct plan *p)
 {
 	p->pieces = NULL;
 	p->stored = NULL;
+	p->crypt = NULL;
 	p->writes = false;
 	p->io.err.kind = ERR_NONE;
 	p->io.waiting = 0;
@@ -61,9 +65,14 @@ static void plan_init(struct plan *p)
 
 static void plan_clear(struct plan *p)
 {
+	struct crypt_piece *c;
 	struct piece *piece;
 	struct stored *s;
 
+	while ((c = p->crypt)) {
+		p->crypt = c->next;
+		crypt_piece_free(c);
+	}
 	while ((piece = p->pieces)) {
 		p->pieces = piece->next;
 		free(piece);
@@ -86,6 +95,25 @@ static int add_host(struct plan *p, struct batch *b, const struct extent *x,
 	    .result = &p->io};
 
 	return batch_add(b, &op, e);
+}
+
+static int add_crypt(struct plan *p, struct batch *b,
+    const struct chain_extent *c, uint8_t *buf, struct err *e)
+{
+	struct extent x = c->x;
+
+	while (x.len) {
+		struct crypt_piece *k = crypt_piece_new(c->layer, &x, buf, e);
+
+		if (!k)
+			return -1;
+		k->next = p->crypt;
+		p->crypt = k;
+		buf += k->len;
+		if (add_host(p, b, &k->x, k->bytes, false, e))
+			return -1;
+	}
+	return 0;
 }
 
 /* Does the unit of `x` belong to the read `s`?  Then that one covers it. */
@@ -165,8 +193,7 @@ static int plan_extent(struct plan *p, struct batch *b,
 		return 0;
 	case EXT_DATA:
 		if (c->x.flags & EXT_F_CRYPT)
-			return err_unsupported(
-			    e, "%s: encrypted data", c->layer->name);
+			return add_crypt(p, b, c, buf, e);
 		return add_host(p, b, &c->x, buf, false, e);
 	case EXT_PACKED:
 		return add_packed(p, c, buf, e);
@@ -197,6 +224,9 @@ static int finish_read(struct plan *p, struct err *e)
 			*e = p->io.err;
 		return -1;
 	}
+	for (struct crypt_piece *i = p->crypt; i; i = i->next)
+		if (crypt_piece_finish(i, e))
+			return -1;
 	for (struct piece *i = p->pieces; i; i = i->next)
 		if (packed_extract(i->cache, &i->x,
 			i->in->bytes + (i->x.host - i->in->host), i->buf,
@@ -247,7 +277,7 @@ static int plan_write(struct image *img, struct plan *p, struct batch *b,
 
 		if (chain_map(img, off, len, &c, e))
 			return -1;
-		if (c.depth || !extent_in_place(&c.x))
+		if (c.depth || !extent_plain(&c.x))
 			return 0;
 		if (add_host(p, b, &c.x, buf, true, e))
 			return -1;

@@ -2,10 +2,10 @@
 /* The bytes of a secret object: see secret.h.  Messages never quote them. */
 #include <errno.h>
 #include <fcntl.h>
-#include <gcrypt.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "../crypto/gcrypt.h"
 #include "object.h"
 #include "secret.h"
 #include "textfile.h"
@@ -118,7 +118,7 @@ static int decrypt_blocks(const uint8_t *key, const uint8_t *iv, uint8_t *buf,
 	gcry_cipher_hd_t h;
 	gcry_error_t rc;
 
-	gcry_check_version(NULL);
+	crypto_ready();
 	rc = gcry_cipher_open(&h, GCRY_CIPHER_AES256, GCRY_CIPHER_MODE_CBC, 0);
 	if (!rc) {
 		rc = gcry_cipher_setkey(h, key, KEY_LEN);

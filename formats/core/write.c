@@ -20,6 +20,8 @@
 #include <string.h>
 
 #include "../codec/codec.h"
+#include "../crypto/cipher.h"
+#include "crypt.h"
 #include "drv.h"
 #include "map.h"
 #include "rawguard.h"
@@ -29,8 +31,12 @@
 
 bool extent_in_place(const struct extent *x)
 {
-	return x->kind == EXT_DATA &&
-	       !(x->flags & (EXT_F_SHARED | EXT_F_CRYPT | EXT_F_META));
+	return x->kind == EXT_DATA && !(x->flags & (EXT_F_SHARED | EXT_F_META));
+}
+
+bool extent_plain(const struct extent *x)
+{
+	return extent_in_place(x) && !(x->flags & EXT_F_CRYPT);
 }
 
 bool image_writes_through(const struct image *img)
@@ -41,13 +47,15 @@ bool image_writes_through(const struct image *img)
 
 /* ---- guard ------------------------------------------------------------ */
 
-/* What a write locks: whole units, at least sectors.  off + len <=
- * IMG_SIZE_MAX, so rounding up cannot overflow. */
+/* What a write locks: whole units, at least sectors, and crypt sectors.
+ * off + len <= IMG_SIZE_MAX, so rounding up cannot overflow. */
 static void lock_range(const struct image *img, uint64_t len, uint64_t off,
     uint64_t *start, uint64_t *end)
 {
 	uint64_t unit = max_u64(img->unit, SECTOR_LEN);
 
+	if (img->cipher)
+		unit = max_u64(unit, cipher_sector_len(img->cipher));
 	*start = round_down(off, unit);
 	*end = round_up(off + len, unit);
 	rawguard_widen(img, start, end);
@@ -117,6 +125,8 @@ int write_reserve(struct image *img, uint64_t guest, uint64_t len,
 	rwlock_excl_end(&img->meta);
 	if (!rc)
 		atomic_fetch_add(&img->reserved_n, 1);
+	if (img->cipher)
+		r->zeroed = false;
 	return rc;
 }
 
@@ -187,6 +197,8 @@ static int fill_and_write(struct image *img, const struct reservation *r,
 	iov[n++] = (struct iovec){(void *)buf, len};
 	if (tail)
 		iov[n++] = (struct iovec){tail, end - (off + len)};
+	if (img->cipher)
+		return crypt_pwritev(img, r->file, iov, n, host, r->guest, e);
 	return host_pwritev(r->file, iov, n, host, e);
 }
 
@@ -227,6 +239,14 @@ int write_map(struct image *img, uint64_t guest, uint64_t len, struct extent *x,
 	return 0;
 }
 
+static int overwrite(struct image *img, const struct extent *x,
+    const uint8_t *buf, struct err *e)
+{
+	if (x->flags & EXT_F_CRYPT)
+		return crypt_overwrite(img, x, buf, x->len, e);
+	return host_pwrite(x->file, buf, x->len, x->host, e);
+}
+
 int write_range(
     struct image *img, const void *buf, size_t len, uint64_t off, struct err *e)
 {
@@ -242,7 +262,7 @@ int write_range(
 			return -1;
 		n = x.len;
 		if (extent_in_place(&x)) {
-			if (host_pwrite(x.file, p, n, x.host, e))
+			if (overwrite(img, &x, p, e))
 				return -1;
 		} else {
 			n = write_new(img, p, n, off, e);

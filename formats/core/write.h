@@ -28,11 +28,14 @@ void write_leave(struct image *img, struct write_guard *g);
 
 /* May these bytes be overwritten where they are? */
 bool extent_in_place(const struct extent *x);
+/* The same, and are the host's bytes those of the guest? */
+bool extent_plain(const struct extent *x);
 /* Is every write durable at once (cache mode)? */
 bool image_writes_through(const struct image *img);
 
 /* Space for the start of [guest, guest + len); see driver.h.  r->guest may
- * be below `guest`, and r->len go past it, by less than a unit. */
+ * be below `guest`, and r->len go past it, by less than a unit.  In an
+ * encrypted image it does not read as zeroes. */
 int write_reserve(struct image *img, uint64_t guest, uint64_t len,
     uint64_t stored, struct reservation *r, struct err *e);
 /* On failure the image is FAILED. */
