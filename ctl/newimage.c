@@ -2,6 +2,8 @@
 /* A new image with the content of others: see newimage.h. */
 #include "newimage.h"
 
+#include <string.h>
+
 #include "target.h"
 
 int newimage_finish(struct image *img, enum img_cache cache, struct err *e)
@@ -19,11 +21,34 @@ int newimage_fill(
 	return bitmaps ? bitmaps_copy(bitmaps, copy->dst, copy->src[0], e) : 0;
 }
 
+/* Of the options that it is made with, those that it is opened with too. */
+static struct options *keys(const struct options *all, struct err *e)
+{
+	struct options *o = options_new(e);
+	const char *key, *value;
+
+	for (unsigned i = 0; o && options_at(all, i, &key, &value); i++) {
+		const char *dot = strrchr(key, '.');
+
+		if (!strcmp(dot ? dot + 1 : key, "key-secret") &&
+		    options_set(o, key, value, e)) {
+			options_free(o);
+			return NULL;
+		}
+	}
+	return o;
+}
+
 static int fill(struct newimage *n, const char *path, struct err *e)
 {
-	const struct img_open how = {
-	    .format = n->format->name, .flags = IMG_O_RDWR, .cache = n->cache};
+	CLEANUP(options) struct options *o = keys(n->options, e);
+	const struct img_open how = {.format = n->format->name,
+	    .flags = IMG_O_RDWR,
+	    .cache = n->cache,
+	    .options = o};
 
+	if (!o)
+		return -1;
 	n->copy.dst = img_open(path, &how, e);
 	if (!n->copy.dst)
 		return -1;
@@ -48,10 +73,12 @@ static int begin(struct newimage *n, struct target *t, struct err *e)
 	return -1;
 }
 
-/* A file that is made now reads as zeroes, unless its content is elsewhere. */
+/* A file that is made now reads as zeroes, unless its content is elsewhere, or
+ * encrypted in place. */
 static bool is_zero(const struct newimage *n, const struct target *t)
 {
-	return t->temp && !options_has(n->options, "backing_file") &&
+	return t->temp && !n->format->born_random &&
+	       !options_has(n->options, "backing_file") &&
 	       !options_has(n->options, "data_file");
 }
 

@@ -2,6 +2,7 @@
 /* The images that the conform suite makes: see geometry.h. */
 #include <stdio.h>
 
+#include "formats/core/optcheck.h"
 #include "formats/core/units.h"
 #include "formats/image.h"
 #include "geometry.h"
@@ -11,6 +12,11 @@
 static const struct geometry table[] = {
     {"raw, odd size", "raw", NULL, 1 * MiB, 77, 0, false},
     {"raw, full", "raw", "preallocation=full", 1 * MiB, 0, 0, false},
+
+    {"luks, sectors chained", "luks",
+	"cipher-mode=cbc,ivgen-alg=essiv,iter-time=1,key-"
+	"secret=" GEOMETRY_SECRET,
+	1 * MiB, 0, 0, false},
 
     /* Refcount blocks and tables grow often with clusters this small. */
     {"512, refcount 1", "qcow2", "cluster_size=512,refcount_bits=1", 640 * KiB,
@@ -128,6 +134,16 @@ static const struct geometry table[] = {
     {"vdi, static", "vdi", "static=on", 4 * MiB + 512, 0, 0, false},
 };
 
+const char *geometry_key(const struct geometry *g)
+{
+	static const char key[] = "key-secret=" GEOMETRY_SECRET;
+	const char *at = g->options ? strstr(g->options, key) : NULL;
+
+	if (at && at - g->options >= 8 && !strncmp(at - 8, "encrypt.", 8))
+		at -= 8;
+	return at;
+}
+
 /* One for the i-th format that can create. */
 static bool of_registry(size_t i, struct geometry *g)
 {
@@ -139,6 +155,8 @@ static bool of_registry(size_t i, struct geometry *g)
 	if (!f)
 		return false;
 	*g = (struct geometry){.format = f->name, .size = DEFAULT_SIZE};
+	if (opt_find(f->create_opts, "key-secret"))
+		g->options = "iter-time=1,key-secret=" GEOMETRY_SECRET;
 	snprintf(g->name, sizeof g->name, "%s, default", f->name);
 	return true;
 }

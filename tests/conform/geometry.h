@@ -12,6 +12,10 @@
 
 #include "base.h"
 
+/* The ID of a secret, for options of formats that encrypt. */
+#define GEOMETRY_SECRET	       "conform"
+#define GEOMETRY_SECRET_OBJECT "secret,data=hush,id=" GEOMETRY_SECRET
+
 struct geometry {
 	char name[40];
 	const char *format;
@@ -25,5 +29,9 @@ struct geometry {
 
 /* The i-th; false past the end. */
 bool geometry_at(size_t i, struct geometry *g);
+
+/* The option of create that names its secret, which opening takes too; the last
+ * one of its options.  NULL: none. */
+const char *geometry_key(const struct geometry *g);
 
 #endif

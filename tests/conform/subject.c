@@ -6,6 +6,7 @@
 
 #include "base.h"
 #include "check.h"
+#include "formats/core/object.h"
 #include "subject.h"
 
 #define FILE_NAME "disk.img"
@@ -31,9 +32,23 @@ void subject_must(struct subject *s, int64_t rc)
 		subject_fail(s, "has an error set: %s", s->e.msg);
 }
 
+static struct options *open_options(struct subject *s)
+{
+	const char *key = geometry_key(s->g);
+	struct options *o = options_new(&s->e);
+
+	if (key)
+		subject_must(s, options_parse(o, key, NULL, &s->e));
+	return o;
+}
+
 void subject_open(struct subject *s, const struct img_open *how)
 {
-	s->img = img_open_host(host_ref(s->file), how, &s->e);
+	CLEANUP(options) struct options *o = open_options(s);
+	struct img_open with = *how;
+
+	with.options = o;
+	s->img = img_open_host(host_ref(s->file), &with, &s->e);
 	subject_must(s, s->img ? 0 : -1);
 }
 
@@ -57,6 +72,15 @@ static void cut_disk(struct subject *s)
 		subject_must(s, host_pwrite(s->file, size, 8, 24, &s->e));
 	else
 		subject_must(s, host_truncate(s->file, s->oracle.size, &s->e));
+}
+
+static void make_secret(struct subject *s)
+{
+	char *help;
+
+	if (!object_find(GEOMETRY_SECRET))
+		subject_must(
+		    s, object_add(GEOMETRY_SECRET_OBJECT, &help, &s->e));
 }
 
 static void create(struct subject *s, const char *base, const char *base_fmt)
@@ -91,9 +115,12 @@ void subject_make(struct subject *s, const struct geometry *g, uint64_t seed)
 	    g->files ? host_open_file(FILE_NAME, HOST_RDWR | HOST_CREATE, &s->e)
 		     : host_open_memory(FILE_NAME, 0, &s->e);
 	subject_must(s, s->file ? 0 : -1);
+	make_secret(s);
 	create(s, base, base_fmt);
 	cut_disk(s);
 	subject_open(s, &(struct img_open){.flags = IMG_O_RDWR});
+	if (img_format_find(g->format)->born_random)
+		subject_must(s, img_zero(s->img, s->oracle.size, 0, 0, &s->e));
 	if (img_size(s->img) != s->oracle.size)
 		subject_fail(s, "the disk has %llu bytes",
 		    (unsigned long long)img_size(s->img));

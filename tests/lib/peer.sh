@@ -28,7 +28,8 @@ plain_err()
 		-e '$a\' "$1"
 }
 
-# Leave out children, Child nodes, "compressed", and disk sizes.
+# Leave out children, Child nodes, "compressed", disk sizes, and whether a
+# header is detached.
 plain()
 {
 	awk '
@@ -43,6 +44,7 @@ plain()
 	in_child && /^    / { next }
 	{ in_child = 0 }
 	/^ *"actual-size": / || /^disk size: / { next }
+	/^ *"detached-header": / || /^ *detached header: / { next }
 	{ gsub(/"compressed": (true|false), /, "") }
 	{ gsub(/, "compressed": (true|false)}/, "}"); print }' "$1"
 }

@@ -1,0 +1,186 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# luks: qemu-img and cryptsetup open what we make and we open what they make,
+# with every cipher, mode and hash that both have.
+. "$(dirname "$0")/../lib/e2e.sh"
+. "$SRC/tests/lib/peer.sh"
+needs cryptsetup
+
+# It measures its own speed, which it gives up on a machine that is busy.
+steady()
+{
+	local rc
+	for _ in {1..20}; do
+		rc=0
+		qemu-img "$@" >steady.out 2>steady.err || rc=$?
+		grep -q 'accurate CPU usage' steady.err || break
+	done
+	cat steady.err >&2
+	cat steady.out
+	return "$rc"
+}
+THEIRS=steady
+
+secrets=(--object "secret,id=s,data=hush" --object "secret,id=w,data=wrong")
+
+# opts FILE [SECRET]: how a luks file is opened.
+opts()
+{
+	echo "driver=luks,key-secret=${2:-s},file.filename=$1"
+}
+
+# ours_is RAW FILE, theirs_is RAW FILE: what is in FILE, each tool's word.
+ours_is()
+{
+	expect_exit 0 "$IMGCTL" compare "${secrets[@]}" --image-opts \
+		"driver=raw,file.filename=$1" "$(opts "$2")"
+}
+
+theirs_is()
+{
+	expect_exit 0 qemu-img compare "${secrets[@]}" --image-opts \
+		"driver=raw,file.filename=$1" "$(opts "$2")"
+}
+
+opens()
+{
+	echo -n "${2:-hush}" | cryptsetup open --test-passphrase "$1"
+}
+
+head -c 300k /dev/urandom >plain.raw
+truncate -s 700k plain.raw
+head -c 324k /dev/urandom >>plain.raw
+
+# ---- commands and messages --------------------------------------------------
+
+for o in iter-time=10 iter-time=10,cipher-alg=aes-128 \
+	hash-alg=sha1,iter-time=10,cipher-mode=cbc,ivgen-alg=essiv; do
+	agree create "${secrets[@]}" -f luks -o "key-secret=s,$o" a.luks 1M
+	agree_on_theirs info a.luks
+	agree_on_theirs info --output=json a.luks
+	agree_on_theirs info --output=json -f luks a.luks
+done
+agree create -f luks b.luks 1M
+agree create -f luks -o key-secret=none b.luks 1M
+agree create "${secrets[@]}" -f luks -o key-secret=s,cipher-alg=x b.luks 1M
+agree create "${secrets[@]}" -f luks -o key-secret=s,hash-alg=x b.luks 1M
+for o in '' cipher-alg=aes-128 cipher-mode=cbc,cipher-alg=serpent-256; do
+	agree measure "${secrets[@]}" -O luks -o "key-secret=s${o:+,$o}" \
+		--size 10M
+done
+agree measure -O luks --size 10M
+agree_on_theirs map "${secrets[@]}" --output=json --image-opts \
+	"$(opts a.luks)"
+agree_on_theirs map "${secrets[@]}" --image-opts "$(opts a.luks)"
+agree_on_theirs map a.luks
+agree_on_theirs compare a.luks a.luks
+agree_on_theirs compare "${secrets[@]}" --image-opts "$(opts a.luks w)" \
+	"$(opts a.luks)"
+agree_on_theirs check "${secrets[@]}" --image-opts "$(opts a.luks)"
+agree_on_theirs info -f luks no-such-file
+truncate -s 1M theirs/zero
+agree_on_theirs info -f luks zero
+agree_on_theirs convert -c "${secrets[@]}" -O luks -o key-secret=s zero x.luks
+agree_on_theirs create "${secrets[@]}" -f luks -o key-secret=s -b zero -F raw \
+	x.luks
+for size in 3M 512k 1M; do
+	agree_on_theirs resize "${secrets[@]}" --shrink --image-opts \
+		"$(opts a.luks)" "$size"
+	agree_on_theirs info a.luks
+done
+agree_on_theirs resize "${secrets[@]}" --preallocation=metadata --image-opts \
+	"$(opts a.luks)" 2M
+
+# The key is in no message, and the file has no trace of it.
+expect_exit 2 "$IMGCTL" compare "${secrets[@]}" --image-opts \
+	"$(opts theirs/a.luks w)" "$(opts theirs/a.luks)"
+expect_err 'Invalid password'
+grep -e hush -e wrong out err && fail 'a secret is in a message'
+
+# ---- both ways, with each algorithm -----------------------------------------
+
+# shared OPTIONS [MAKER]: each tool reads what the other has written.
+shared()
+{
+	expect_exit 0 "${2:-$IMGCTL}" create "${secrets[@]}" -f luks \
+		-o "key-secret=s,iter-time=1,$1" theirs.luks 1M
+	expect_exit 0 qemu-img convert "${secrets[@]}" -n --image-opts \
+		--target-image-opts driver=raw,file.filename=plain.raw \
+		"$(opts theirs.luks)"
+	ours_is plain.raw theirs.luks
+	expect_exit 0 "$IMGCTL" convert "${secrets[@]}" -O luks \
+		-o "key-secret=s,iter-time=1,$1" plain.raw ours.luks
+	theirs_is plain.raw ours.luks
+}
+
+for o in cipher-alg={aes-128,aes-256,serpent-256,twofish-128} \
+	cipher-alg={serpent-128,cast5-128},cipher-mode=cbc \
+	cipher-mode=ctr,ivgen-alg=essiv ivgen-alg=plain cipher-mode=ecb \
+	cipher-alg=aes-128,cipher-mode=cbc,ivgen-alg=essiv,ivgen-hash-alg=md5 \
+	hash-alg={md5,sha224,sha512,ripemd160}; do
+	shared "$o"
+done
+for o in cipher-alg=serpent-256 cipher-mode=cbc,ivgen-alg=essiv,hash-alg=sha1; do
+	shared "$o" steady
+done
+expect_exit 1 "$IMGCTL" create "${secrets[@]}" -f luks \
+	-o key-secret=s,cipher-alg=twofish-192 x.luks 1M
+expect_err "Cipher 'twofish' in mode 'xts-plain64' with a key of 48 bytes is"
+
+# What cryptsetup can do without a device mapper: ciphers of its own library.
+for o in cipher-alg=aes-{128,256} cipher-alg=aes-192,cipher-mode=cbc \
+	cipher-mode=cbc,ivgen-alg=essiv hash-alg={sha1,sha512,whirlpool}; do
+	expect_exit 0 "$IMGCTL" create "${secrets[@]}" -f luks \
+		-o "key-secret=s,iter-time=1,$o" cs.luks 1M
+	opens cs.luks || fail "cryptsetup cannot open it: $o"
+	! opens cs.luks wrong 2>err || fail 'cryptsetup opens it with any key'
+	expect_exit 0 cryptsetup luksDump cs.luks
+done
+
+# made_by_cryptsetup OPTION...: by it, filled by qemu-img where that can.
+made_by_cryptsetup()
+{
+	truncate -s 6M cs.luks
+	echo -n hush | cryptsetup luksFormat -q --type luks1 --pbkdf-force-iterations 1000 \
+		"$@" cs.luks - || fail "cryptsetup luksFormat $*"
+	expect_exit 0 "$IMGCTL" info cs.luks
+	expect_exit 0 "$IMGCTL" convert "${secrets[@]}" --image-opts \
+		-O raw "$(opts cs.luks)" got.raw
+	expect_exit 1 "$IMGCTL" convert "${secrets[@]}" --image-opts \
+		-O raw "$(opts cs.luks w)" other.raw
+	expect_err 'Invalid password, cannot unlock any keyslot'
+}
+
+for c in aes-xts-plain64 aes-cbc-essiv:sha256 aes-cbc-plain64; do
+	made_by_cryptsetup -c "$c" -s 256
+	theirs_is got.raw cs.luks
+done
+made_by_cryptsetup -c aes-cbc-plain64 -s 192
+made_by_cryptsetup -h sha512
+made_by_cryptsetup -h whirlpool
+made_by_cryptsetup --align-payload 8192
+theirs_is got.raw cs.luks
+
+# ---- a header of its own ----------------------------------------------------
+
+expect_exit 0 "$IMGCTL" create "${secrets[@]}" -f luks \
+	-o key-secret=s,iter-time=1,detached-header=on head.luks 0
+opens head.luks
+expect_exit 0 "$IMGCTL" info head.luks
+expect_out 'detached header: true'
+truncate -s 1M body
+detached=$(opts body),header.filename=head.luks
+expect_exit 0 "$IMGCTL" convert "${secrets[@]}" -n --image-opts \
+	--target-image-opts driver=raw,file.filename=plain.raw "$detached"
+expect_exit 0 "$IMGCTL" compare "${secrets[@]}" --image-opts \
+	driver=raw,file.filename=plain.raw "$detached"
+[ "$(stat -c %s body)" = 1048576 ] || fail 'the data has another size'
+expect_exit 2 "$IMGCTL" compare "${secrets[@]}" --image-opts \
+	"$(opts head.luks)" "$detached"
+expect_err 'holds no data, only the header for it'
+truncate -s 1M cs.body
+echo -n hush | cryptsetup luksFormat -q --type luks1 --header cs.head \
+	--pbkdf-force-iterations 1000 cs.body -
+expect_exit 0 "$IMGCTL" convert "${secrets[@]}" --image-opts -O raw \
+	"$(opts cs.body),header.filename=cs.head" got.raw
+[ "$(stat -c %s got.raw)" = 1048576 ] || fail 'the disk has another size'
