@@ -80,6 +80,20 @@ uint64_t tables_dirty_len(struct tables *ts);
  */
 int tables_commit(struct tables *ts, struct hostfile *data,
     void (*mark)(void *arg), void *arg, struct err *e);
+/*
+ * The same for a format that changes its tables through a log: what is dirty
+ * goes to store(arg), those of a lower level first, else by host offset.  It
+ * makes the data and then the tables durable, in this order.  n may be 0.
+ */
+struct table_piece {
+	uint64_t host;
+	uint32_t len;
+	const uint8_t *data;
+};
+typedef int tables_store(
+    void *arg, const struct table_piece *piece, size_t n, struct err *e);
+int tables_commit_through(struct tables *ts, tables_store *store,
+    void (*mark)(void *arg), void *arg, struct err *e);
 /* Write dirty counts and roots without a sync.  meta exclusive. */
 int tables_write_counts(struct tables *ts, struct err *e);
 

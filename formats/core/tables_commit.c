@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "../host/hostfile.h"
+#include "cleanup.h"
 #include "tables_impl.h"
 #include "units.h"
 
@@ -129,26 +130,67 @@ static void outs_free(struct outs *o)
 	free(o->item);
 }
 
-int tables_commit(struct tables *ts, struct hostfile *data,
-    void (*mark)(void *arg), void *arg, struct err *e)
+/* What is dirty now, and the mark that goes with it. */
+static int begin(struct tables *ts, void (*mark)(void *arg), void *arg,
+    struct outs *o, struct err *e)
 {
-	struct outs o = {0};
 	int rc;
 
 	rwlock_excl(ts->meta);
 	mark(arg);
-	rc = collect(ts, TABLE_MAP, &o, e);
+	rc = collect(ts, TABLE_MAP, o, e);
 	rwlock_excl_end(ts->meta);
+	return rc;
+}
+
+static int end(struct tables *ts, struct outs *o, int rc)
+{
+	if (rc)
+		atomic_store(&ts->failed, true);
+	outs_free(o);
+	return rc;
+}
+
+int tables_commit(struct tables *ts, struct hostfile *data,
+    void (*mark)(void *arg), void *arg, struct err *e)
+{
+	struct outs o = {0};
+	int rc = begin(ts, mark, arg, &o, e);
+
 	if (!rc && data && data != ts->file)
 		rc = host_sync(data, e);
 	if (!rc)
 		rc = write_all(ts, &o, true, e);
 	if (!rc)
 		rc = host_sync(ts->file, e);
-	if (rc)
-		atomic_store(&ts->failed, true);
-	outs_free(&o);
-	return rc;
+	return end(ts, &o, rc);
+}
+
+static int store_all(
+    struct outs *o, tables_store *store, void *arg, struct err *e)
+{
+	CLEANUP_FREE struct table_piece *piece =
+	    calloc(o->n + 1, sizeof *piece);
+
+	if (!piece)
+		return err_nomem(e);
+	if (o->n)
+		qsort(o->item, o->n, sizeof *o->item, by_level_and_host);
+	for (size_t i = 0; i < o->n; i++)
+		piece[i] = (struct table_piece){
+		    o->item[i].host, o->item[i].len, o->item[i].buf->data};
+	return store(arg, piece, o->n, e);
+}
+
+int tables_commit_through(struct tables *ts, tables_store *store,
+    void (*mark)(void *arg), void *arg, struct err *e)
+{
+	struct outs o = {0};
+	int rc = begin(ts, mark, arg, &o, e);
+
+	if (!rc)
+		rc = store_all(&o, store, arg, e);
+	return end(ts, &o, rc);
 }
 
 int tables_write_counts(struct tables *ts, struct err *e)
@@ -159,8 +201,5 @@ int tables_write_counts(struct tables *ts, struct err *e)
 	rc = collect(ts, TABLE_ROOT, &o, e);
 	if (!rc)
 		rc = write_all(ts, &o, false, e);
-	if (rc)
-		atomic_store(&ts->failed, true);
-	outs_free(&o);
-	return rc;
+	return end(ts, &o, rc);
 }
