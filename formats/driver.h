@@ -135,6 +135,12 @@ struct driver {
 	int (*open)(struct image *img, struct options *o, struct err *e);
 	/* After the backing chain is known; may write (recovery).  Optional. */
 	int (*start)(struct image *img, struct err *e);
+	/*
+	 * Before the first write to the disk through this handle, with the gate
+	 * shared, e.g. a new identity of the contents; durable when it returns.
+	 * One thread at a time, until it succeeds.  Optional.
+	 */
+	int (*first_write)(struct image *img, struct err *e);
 	/* Last words, e.g. clear a dirty bit.  Image flushed.  Optional. */
 	int (*stop)(struct image *img, struct err *e);
 	void (*close)(struct image *img);
@@ -267,6 +273,8 @@ struct image {
 	struct quarantine quarantine;
 	_Atomic enum image_state state;
 	_Atomic uint64_t reserved_n;	/* reservations that are open (I7) */
+	struct mutex first_lock;	/* for first_write() */
+	_Atomic bool first_done;	/* it is, or there is none */
 	struct mutex commit_lock;	/* see core/commit.c */
 	_Atomic uint64_t commit_wanted; /* tickets */
 	uint64_t commit_done;		/* under commit_lock */
@@ -311,5 +319,6 @@ char *image_resolve(const char *base, const char *name, struct err *e);
 extern const struct driver bochs_driver, cloop_driver, luks_driver, qcow_driver,
     qcow2_driver, qed_driver, raw_driver;
 extern const struct driver vdi_driver;
+extern const struct driver vhdx_driver;
 
 #endif

@@ -218,7 +218,7 @@ static int trim_units(
 		if (unmap_once(img, start, end - start, UNMAP_TRIM, &done, e))
 			return -1;
 		if (!done) {
-			done = min_u64(end - start, img->unit);
+			done = min_u64(end - start, max_u64(img->unit, MiB));
 			if (trim_in_place(img, done, start, e))
 				return -1;
 		}

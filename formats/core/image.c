@@ -41,6 +41,8 @@ struct image *image_new(struct hostfile *f, const struct driver *drv,
 	pin_init(&img->pin);
 	quarantine_init(&img->quarantine);
 	bitmaps_init(&img->bitmaps);
+	mutex_init(&img->first_lock);
+	atomic_init(&img->first_done, !drv->first_write);
 	mutex_init(&img->commit_lock);
 	return img;
 nomem:
@@ -64,6 +66,7 @@ void image_destroy(struct image *img)
 	cipher_free(img->cipher);
 	host_put(img->file);
 	packed_free(img->packed);
+	mutex_destroy(&img->first_lock);
 	mutex_destroy(&img->commit_lock);
 	bitmaps_destroy(&img->bitmaps);
 	quarantine_destroy(&img->quarantine);

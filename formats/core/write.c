@@ -61,9 +61,27 @@ static void lock_range(const struct image *img, uint64_t len, uint64_t off,
 	rawguard_widen(img, start, end);
 }
 
+/* The driver knows of the first change before it can be seen. */
+static int announce(struct image *img, struct err *e)
+{
+	int rc = 0;
+
+	if (atomic_load_explicit(&img->first_done, memory_order_acquire))
+		return 0;
+	mutex_lock(&img->first_lock);
+	if (!atomic_load(&img->first_done))
+		rc = img->drv->first_write(img, e) ? image_fail(img, e) : 0;
+	if (!rc)
+		atomic_store(&img->first_done, true);
+	mutex_unlock(&img->first_lock);
+	return rc;
+}
+
 /* Bitmaps know of a change before it can be seen. */
 static int track(struct image *img, uint64_t len, uint64_t off, struct err *e)
 {
+	if (announce(img, e))
+		return -1;
 	if (bitmaps_tracking(&img->bitmaps) == TRACK_NONE || !len)
 		return 0;
 	return bitmaps_track(img, len, off, e);
@@ -102,7 +120,8 @@ int write_tryenter(struct image *img, struct write_guard *g, uint64_t len,
 		return -1;
 	}
 	lock_range(img, len, off, &start, &end);
-	if (bitmaps_tracking(&img->bitmaps) != TRACK_FIRST &&
+	if (atomic_load(&img->first_done) &&
+	    bitmaps_tracking(&img->bitmaps) != TRACK_FIRST &&
 	    range_trylock(&img->ranges, &g->range, start, end)) {
 		if (!track(img, len, off, e))
 			return 1;
