@@ -13,6 +13,7 @@ static const struct driver *const registry[] = {
     &qed_driver,
     &raw_driver,
     &vdi_driver,
+    &vhdx_driver,
 };
 
 const struct driver *registry_at(unsigned i)

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The parent locator of a differencing disk: keys with values, in UTF-16.
+ *
+ * Paths are of the system that made the image.  A relative one goes first: it
+ * is relative to the image's folder.  An absolute path of this system is taken
+ * as it is; of one that is not (`C:\disks\base.vhdx`) only the last part is,
+ * in the image's folder.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "vhdx.h"
+
+#define HEAD_LEN  20u
+#define ENTRY_LEN 12u
+
+/* The type of locators that name a VHDX parent. */
+static const struct vhdx_guid type_guid = {{0xb7, 0xef, 0x4a, 0xb0, 0x9e, 0xd1,
+    0x81, 0x4a, 0xb7, 0x89, 0x25, 0xb8, 0xe9, 0x44, 0x59, 0x13}};
+
+/* ---- reading ----------------------------------------------------------------
+ */
+
+static char *text_at(
+    const uint8_t *item, uint32_t item_len, uint32_t off, uint32_t len)
+{
+	if (off < HEAD_LEN || !range_ok(off, len, item_len))
+		return NULL;
+	return vhdx_utf8(item + off, len);
+}
+
+static void take_path(char **slot, char **value)
+{
+	for (char *p = *value; *p; p++)
+		if (*p == '\\')
+			*p = '/';
+	free(*slot);
+	*slot = take(*value);
+}
+
+static int keep(
+    struct vhdx_locator *l, const char *key, char **value, struct err *e)
+{
+	struct vhdx_guid *g = NULL;
+
+	if (!strcmp(key, "relative_path"))
+		take_path(&l->relative, value);
+	else if (!strcmp(key, "volume_path"))
+		take_path(&l->volume, value);
+	else if (!strcmp(key, "absolute_win32_path"))
+		take_path(&l->absolute, value);
+	else if (!strcmp(key, "parent_linkage"))
+		g = &l->linkage;
+	else if (!strcmp(key, "parent_linkage2"))
+		g = &l->linkage2;
+	if (g && !vhdx_guid_parse(g, *value))
+		return err_damaged(
+		    e, "VHDX parent locator: %s is not a GUID", key);
+	return 0;
+}
+
+int vhdx_locator_parse(
+    struct vhdx_locator *l, const uint8_t *item, uint32_t len, struct err *e)
+{
+	uint32_t n = le16(item + 18);
+
+	if (memcmp(item, &type_guid, sizeof type_guid))
+		return err_unsupported(
+		    e, "VHDX parent locator: of an unknown type");
+	if (n > (len - HEAD_LEN) / ENTRY_LEN)
+		return err_damaged(
+		    e, "VHDX parent locator: %u entries in %u bytes", n, len);
+	for (uint32_t i = 0; i < n; i++) {
+		const uint8_t *p = item + HEAD_LEN + (size_t)i * ENTRY_LEN;
+		CLEANUP_FREE char *key =
+		    text_at(item, len, le32(p), le16(p + 8));
+		CLEANUP_FREE char *value =
+		    text_at(item, len, le32(p + 4), le16(p + 10));
+
+		if (!key || !value)
+			return err_damaged(e,
+			    "VHDX parent locator: entry %u is not a text", i);
+		if (keep(l, key, &value, e))
+			return -1;
+	}
+	if (l->relative || l->volume || l->absolute)
+		return 0;
+	return err_damaged(e, "VHDX parent locator: no path");
+}
+
+void vhdx_locator_clear(struct vhdx_locator *l)
+{
+	free(l->relative);
+	free(l->volume);
+	free(l->absolute);
+	*l = (struct vhdx_locator){0};
+}
+
+static const char *last_part(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+char *vhdx_locator_path(const struct vhdx_locator *l, struct err *e)
+{
+	const char *path = l->relative;
+	char *out;
+
+	if (path)
+		while (path[0] == '.' && path[1] == '/')
+			path += 2;
+	else if (l->absolute)
+		path = l->absolute[0] == '/' && l->absolute[1] != '/'
+			   ? l->absolute
+			   : last_part(l->absolute);
+	else
+		path = last_part(l->volume);
+	/* Never the name of something that is not a file. */
+	if (asprintf(&out, "%s%s", strchr(path, ':') ? "./" : "", path) >= 0)
+		return out;
+	err_nomem(e);
+	return NULL;
+}
+
+/* ---- writing ----------------------------------------------------------------
+ */
+
+struct packer {
+	uint8_t *out;
+	size_t at; /* where the next text goes */
+	unsigned n;
+};
+
+static int put_text(
+    struct packer *p, uint8_t *off, uint8_t *len, const char *text)
+{
+	int n = vhdx_utf16(p->out + p->at, VHDX_LOCATOR_MAX - p->at, text);
+
+	if (n < 0 || n > UINT16_MAX)
+		return -1;
+	put_le32(off, (uint32_t)p->at);
+	put_le16(len, (uint16_t)n);
+	p->at += (size_t)n;
+	return 0;
+}
+
+static int put_pair(
+    struct packer *p, const char *key, const char *value, struct err *e)
+{
+	uint8_t *entry = p->out + HEAD_LEN + (size_t)p->n * ENTRY_LEN;
+
+	if (put_text(p, entry, entry + 8, key) ||
+	    put_text(p, entry + 4, entry + 10, value))
+		return err_usage(e,
+		    "The name of the parent is too long or not UTF-8: %s",
+		    value);
+	p->n++;
+	return 0;
+}
+
+/* As Windows writes it: '\', and ".\" before a relative path. */
+static char *windows_path(const char *name, struct err *e)
+{
+	char *out;
+
+	while (name[0] == '.' && name[1] == '/')
+		name += 2;
+	if (asprintf(&out, "%s%s", name[0] == '/' ? "" : ".\\", name) < 0) {
+		err_nomem(e);
+		return NULL;
+	}
+	for (char *p = out; *p; p++)
+		if (*p == '/')
+			*p = '\\';
+	return out;
+}
+
+int64_t vhdx_locator_pack(uint8_t out[VHDX_LOCATOR_MAX], const char *name,
+    const struct vhdx_guid *linkage, struct err *e)
+{
+	struct packer p = {.out = out, .at = HEAD_LEN + 2 * ENTRY_LEN};
+	CLEANUP_FREE char *path = windows_path(name, e);
+	char text[VHDX_GUID_TEXT];
+
+	if (!path)
+		return -1;
+	if (strchr(name, '\\'))
+		return err_usage(e,
+		    "The name of the parent of a VHDX image cannot have a "
+		    "backslash: %s",
+		    name);
+	memset(out, 0, VHDX_LOCATOR_MAX);
+	memcpy(out, &type_guid, sizeof type_guid);
+	vhdx_guid_text(linkage, text);
+	if (put_pair(&p, "parent_linkage", text, e) ||
+	    put_pair(&p,
+		name[0] == '/' ? "absolute_win32_path" : "relative_path", path,
+		e))
+		return -1;
+	put_le16(out + 18, (uint16_t)p.n);
+	return (int64_t)p.at;
+}
