@@ -132,6 +132,15 @@ static const struct geometry table[] = {
     {"qcow 512, chain", "qcow", NULL, 2 * MiB + 512, 0, BASE_CHAIN, false},
     {"vdi, odd size", "vdi", NULL, 5 * MiB + 512, 0, 0, false},
     {"vdi, static", "vdi", "static=on", 4 * MiB + 512, 0, 0, false},
+    {"vhdx 1M", "vhdx", "block_size=1M", 5 * MiB + 512, 0, 0, false},
+    {"vhdx 1M, states off", "vhdx", "block_size=1M,block_state_zero=off",
+	5 * MiB, 0, 0, false},
+    {"vhdx fixed", "vhdx", "subformat=fixed,block_size=1M", 4 * MiB + 512, 0, 0,
+	false},
+    {"vhdx differencing", "vhdx", "block_size=1M", 5 * MiB + 512, 0, BASE_VHDX,
+	false},
+    {"vhdx differencing, short", "vhdx", "block_size=2M", 5 * MiB, 0,
+	BASE_VHDX_SHORT, false},
 };
 
 const char *geometry_key(const struct geometry *g)

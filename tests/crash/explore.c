@@ -50,7 +50,7 @@ static int check_ours(struct explore *x, struct hostfile *f, struct err *e)
 	return rc;
 }
 
-static int check_peer(struct explore *x, struct hostfile *f, struct err *e)
+static int check_plain(struct explore *x, struct hostfile *f, struct err *e)
 {
 	char out[1024];
 	int rc;
@@ -61,6 +61,60 @@ static int check_peer(struct explore *x, struct hostfile *f, struct err *e)
 	unlink("crash.img");
 	x->peer_n++;
 	return rc ? err_damaged(e, "qemu-img: %s", out) : 0;
+}
+
+/* What crash.img holds, by qemu-img. */
+static int read_peer(const struct explore *x, uint8_t *buf, struct err *e)
+{
+	const char *argv[] = {"qemu-img", "convert", "-f", x->scene->format,
+	    "-O", "raw", "crash.img", "crash.raw", NULL};
+	struct hostfile *f;
+	char out[1024];
+	int rc;
+
+	if (peer_run(argv, out, sizeof out))
+		return err_damaged(e, "qemu-img convert: %s", out);
+	f = host_open_file("crash.raw", 0, e);
+	if (!f)
+		return -1;
+	rc = host_pread(f, buf, x->scene->size, 0, e);
+	host_put(f);
+	return rc;
+}
+
+/* It replays the log, finds nothing wrong then, and reads what is allowed. */
+static int check_replay(
+    struct explore *x, struct hostfile *f, struct ledger *ledger, struct err *e)
+{
+	CLEANUP_FREE uint8_t *buf = malloc(x->scene->size);
+	char out[1024];
+	uint64_t bad;
+	int rc;
+
+	if (!buf)
+		return err_nomem(e);
+	if (hostio_save(f, "crash.img", e))
+		return -1;
+	x->peer_n++;
+	if (peer_repair("crash.img", x->scene->format, out, sizeof out))
+		rc = err_damaged(e, "qemu-img: %s", out);
+	else
+		rc = read_peer(x, buf, e);
+	if (!rc && !ledger_allows(ledger, buf, 0, ledger->sector_n, &bad))
+		rc = err_damaged(
+		    e, "sector %" PRIu64 " is wrong for qemu-img", bad);
+	unlink("crash.img");
+	unlink("crash.raw");
+	return rc;
+}
+
+static int check_peer(
+    struct explore *x, struct hostfile *f, struct ledger *ledger, struct err *e)
+{
+	if (strcmp(x->scene->format, "vhdx"))
+		return check_plain(x, f, e);
+	/* It opens no VHDX image with a parent. */
+	return x->scene->base ? 0 : check_replay(x, f, ledger, e);
 }
 
 /* Operations on a disk after the crash. */
@@ -115,7 +169,7 @@ static int examine(
 	if (!ledger_allows(ledger, buf, 0, ledger->sector_n, &bad))
 		return err_damaged(e, "sector %" PRIu64 " is wrong", bad);
 	if (check_ours(x, f, e) ||
-	    (x->image_n % PEER_EVERY == 0 && check_peer(x, f, e)))
+	    (x->image_n % PEER_EVERY == 0 && check_peer(x, f, ledger, e)))
 		return -1;
 	return x->image_n % GO_ON_EVERY ? 0 : go_on(x, f, ledger, e);
 }

@@ -53,6 +53,13 @@ const struct scene scenes[] = {
     {"qcow", "qcow", NULL, 3 * MiB, 0, 0, TRIM},
     {"qcow, base", "qcow", NULL, 1 * MiB, 0, BASE_QCOW2, TRIM},
     {"vdi", "vdi", NULL, 4 * MiB, 0, 0, TRIM},
+    {"vhdx", "vhdx", "block_size=1M", 5 * MiB, 0, 0, TRIM},
+    {"vhdx, states off", "vhdx", "block_size=1M,block_state_zero=off",
+	4 * MiB + 512, 0, 0, 0},
+    {"vhdx fixed", "vhdx", "block_size=1M,subformat=fixed", 2 * MiB, 0, 0,
+	TRIM},
+    {"vhdx differencing", "vhdx", "block_size=1M", 4 * MiB, 0, BASE_VHDX_SHORT,
+	TRIM},
 };
 const size_t scene_n = ARRAY_N(scenes);
 

@@ -48,13 +48,19 @@ static void write_source(uint64_t len, uint64_t seed)
 	host_put(f);
 }
 
-/* source.raw as a qcow2 file. */
-static void convert(const char *to, const char *options, bool pack)
+/* source.raw as another file. */
+static void convert_to(
+    const char *format, const char *to, const char *options, bool pack)
 {
-	const char *argv[] = {"qemu-img", "convert", "-f", "raw", "-O", "qcow2",
+	const char *argv[] = {"qemu-img", "convert", "-f", "raw", "-O", format,
 	    "-o", options, "source.raw", to, pack ? "-c" : NULL, NULL};
 
 	run(argv);
+}
+
+static void convert(const char *to, const char *options, bool pack)
+{
+	convert_to("qcow2", to, options, pack);
 }
 
 /* Some of the file becomes zero clusters. */
@@ -108,6 +114,7 @@ static uint64_t base_len(enum base base, uint64_t size)
 	switch (base) {
 	case BASE_RAW_SHORT:
 	case BASE_QCOW2_SHORT:
+	case BASE_VHDX_SHORT:
 		return round_down(size / 2, 512) + 512;
 	case BASE_QCOW2_LONG:
 		return round_down(size + size / 3, 512);
@@ -117,6 +124,7 @@ static uint64_t base_len(enum base base, uint64_t size)
 	case BASE_ZLIB:
 	case BASE_ZSTD:
 	case BASE_CHAIN:
+	case BASE_VHDX:
 		break;
 	}
 	return size;
@@ -154,14 +162,20 @@ void base_make(enum base base, uint64_t size, uint64_t seed, uint8_t *bytes,
 		add_layer(len);
 		*name = "middle.qcow2";
 		break;
+	case BASE_VHDX:
+	case BASE_VHDX_SHORT:
+		*name = "base.vhdx";
+		*format = "vhdx";
+		convert_to(*format, *name, "block_size=1M", false);
+		break;
 	}
 	flatten(*name, *format, bytes, size);
 }
 
 void base_remove(void)
 {
-	static const char *const names[] = {
-	    "source.raw", "base.qcow2", "middle.qcow2", "flat.raw"};
+	static const char *const names[] = {"source.raw", "base.qcow2",
+	    "middle.qcow2", "base.vhdx", "flat.raw"};
 
 	for (size_t i = 0; i < ARRAY_N(names); i++)
 		unlink(names[i]);

@@ -19,6 +19,8 @@ enum base {
 	BASE_ZLIB,	  /* compressed clusters                       */
 	BASE_ZSTD,
 	BASE_CHAIN, /* two layers                                */
+	BASE_VHDX,
+	BASE_VHDX_SHORT, /* ends in the middle                        */
 };
 
 /*

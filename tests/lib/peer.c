@@ -105,3 +105,11 @@ int peer_check(const char *path, char *out, size_t out_len)
 {
 	return peer_check_as(path, "qcow2", out, out_len);
 }
+
+int peer_repair(const char *path, const char *format, char *out, size_t out_len)
+{
+	const char *argv[] = {
+	    "qemu-img", "check", "-r", "all", "-f", format, path, NULL};
+
+	return peer_run(argv, out, out_len);
+}

@@ -26,5 +26,8 @@ int peer_check_as(
  * as it can tell. */
 int peer_check_leaky(
     const char *path, const char *format, char *out, size_t out_len);
+/* The same of another format that it can repair, after it has done that. */
+int peer_repair(
+    const char *path, const char *format, char *out, size_t out_len);
 
 #endif
