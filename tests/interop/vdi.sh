@@ -1,0 +1,207 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# VDI: qemu-img and 7z read what we write, we what qemu-img writes; resize,
+# differencing images, damage and its repair.
+. "$(dirname "$0")/../lib/e2e.sh"
+needs jq qemu-img qemu-io python3 nbdkit nbdsh "$IMGCTL" "$PLUGIN"
+
+random_file noise 2500000
+{
+	cat noise
+	head -c 3M /dev/zero
+	cat noise
+} >disk
+truncate -s 20000256 disk
+fallocate -d disk
+
+# agree FILE RAW: both find the same content, and no fault.
+agree()
+{
+	expect_exit 0 qemu-img compare -f raw -F vdi "$2" "$1"
+	expect_exit 0 "$IMGCTL" compare -f raw -F vdi "$2" "$1"
+	expect_exit 0 qemu-img check "$1"
+	expect_exit 0 "$IMGCTL" check "$1"
+	qemu-img check "$1" >theirs.txt
+	"$IMGCTL" check "$1" | diff theirs.txt -
+}
+
+# The header's field of 32 bits, and setting one.
+field()
+{
+	od -An -tu4 -j "$2" -N 4 "$1" | tr -d ' '
+}
+put32()
+{
+	python3 - "$@" <<'END'
+import struct, sys
+with open(sys.argv[1], "r+b") as f:
+    f.seek(int(sys.argv[2]))
+    f.write(struct.pack("<I", int(sys.argv[3])))
+END
+}
+
+# ---- both ways -------------------------------------------------------------
+
+for static in off on; do
+	"$IMGCTL" convert -f raw -O vdi -o static=$static disk ours.vdi
+	qemu-img convert -f raw -O vdi -o static=$static disk theirs.vdi
+	agree ours.vdi disk
+	agree theirs.vdi disk
+	[ "$(stat -c %s ours.vdi)" = "$(stat -c %s theirs.vdi)" ] ||
+		fail "another file size than qemu-img's"
+	"$IMGCTL" measure -f raw -O vdi -o static=$static \
+		--output=json disk >out
+	[ "$(jq .required out)" = "$(stat -c %s ours.vdi)" ] ||
+		fail "measure: $(cat out)"
+	for f in ours theirs; do
+		"$IMGCTL" info --output=json $f.vdi |
+			jq -S 'del(.children, ."actual-size", .filename)' >$f
+	done
+	diff theirs ours
+	diff <(qemu-img info --output=json theirs.vdi |
+		jq -S 'del(."actual-size", .filename)') ours
+done
+if command -v 7z >/dev/null; then
+	7z x -so ours.vdi 2>/dev/null >back
+	cmp -n 20000256 disk back
+	"$IMGCTL" convert -f raw -O vdi disk ours.vdi
+	7z x -so ours.vdi 2>/dev/null >back
+	cmp -n 20000256 disk back
+fi
+expect_exit 1 "$IMGCTL" create -f vdi big.vdi 0x1fffff8000001
+expect_err "Unsupported VDI image size (size is 0x1fffff8000200, max supported"
+expect_exit 0 "$IMGCTL" create -f vdi big.vdi 2T
+expect_exit 0 qemu-img check big.vdi
+rm -f big.vdi
+
+# Written by both in turns, over what the other has written.
+for i in 1 2 3 4; do
+	for io in "write -P $i $((i * 777))k 70k" "write -z $((i * 3))M 900k" \
+		"write -P $((i + 8)) $((i * 3000 + 1))k 1500k"; do
+		qemu-io -f vdi -c "$io" theirs.vdi >/dev/null
+		qemu-io -f raw -c "$io" disk >/dev/null
+	done
+	"$IMGCTL" bench -q -f vdi -w -c 1 -s 4096 -o $((i * 4))M \
+		--pattern=$((i + 3)) theirs.vdi >/dev/null
+	qemu-io -f raw -c "write -P $((i + 3)) $((i * 4))M 4k" disk >/dev/null
+	agree theirs.vdi disk
+done
+
+# ---- resize ----------------------------------------------------------------
+
+# The map grows in its place, moves behind itself, to where blocks were, and
+# back behind the header.
+cp theirs.vdi r.vdi
+cp disk r.raw
+for size in 21M 130M 132M 1300000256 200G 5000000512 90G 12M 40M 3T 512; do
+	"$IMGCTL" resize --shrink -q r.vdi $size
+	qemu-img resize --shrink -q -f raw r.raw $size
+	agree r.vdi r.raw
+	qemu-io -f vdi -c "write -P 7 0 512" r.vdi >/dev/null
+	qemu-io -f raw -c "write -P 7 0 512" r.raw >/dev/null
+done
+[ "$(stat -c %s r.vdi)" -le $((4 << 20)) ] || [ "$(field r.vdi 388)" = 1 ] ||
+	fail "a shrunk file keeps its blocks"
+rm r.vdi r.raw
+
+# A static image stays one.
+"$IMGCTL" create -q -f vdi -o static=on s.vdi 3M
+"$IMGCTL" resize -q s.vdi 7M
+[ "$(field s.vdi 388)" = 7 ] || fail "not all blocks of a static image"
+expect_exit 0 qemu-img check s.vdi
+expect_exit 1 "$IMGCTL" resize s.vdi 1000000T
+
+# ---- differencing images ---------------------------------------------------
+
+"$IMGCTL" create -q -f vdi diff.vdi 20M
+put32 diff.vdi 76 4
+put32 diff.vdi 424 305419896
+expect_exit 1 "$IMGCTL" map diff.vdi
+expect_err "differencing VDI image, whose parent has the UUID 12345678-0000"
+expect_exit 0 "$IMGCTL" info diff.vdi
+expect_exit 0 "$IMGCTL" check diff.vdi
+opts=driver=vdi,file.filename=diff.vdi,backing.driver=raw
+opts=$opts,backing.file.filename=disk
+expect_exit 0 "$IMGCTL" compare --image-opts "$opts" \
+	driver=raw,file.filename=disk
+qemu-img convert -f raw -O raw disk content
+truncate -s 20M content
+"$IMGCTL" bench -q --image-opts -w -c 1 -s 4096 -o 5M --pattern=9 "$opts" \
+	>/dev/null
+qemu-io -f raw -c "write -P 9 5M 4k" content >/dev/null
+expect_exit 0 "$IMGCTL" compare --image-opts "$opts" \
+	driver=raw,file.filename=content
+# Zeroes hide what is below: a whole block, and a part of one.
+cat >opts.json <<'END'
+{"driver": "vdi", "file": {"driver": "file", "filename": "diff.vdi"},
+"backing": {"driver": "raw", "file": {"driver": "file", "filename": "disk"}}}
+END
+PATH=/usr/bin:$PATH nbdkit -U - "$PLUGIN" "json:$(cat opts.json)" \
+	--run 'nbdsh -u "$uri" -c "h.zero(1 << 20, 0)" \
+		-c "h.zero(99999, 1600000)"'
+for io in "write -z 0 1M" "write -z 1600000 99999"; do
+	qemu-io -f raw -c "$io" content >/dev/null
+done
+expect_exit 0 "$IMGCTL" compare --image-opts "$opts" \
+	driver=raw,file.filename=content
+[ "$(field diff.vdi "$(field diff.vdi 340)")" = 4294967294 ] ||
+	fail "zeroes are not in the map"
+
+# ---- damage ----------------------------------------------------------------
+
+# repaired FILE: check finds CORRUPT faults; after check -r nobody does.
+repaired()
+{
+	expect_exit 2 "$IMGCTL" check "$1"
+	expect_exit 0 "$IMGCTL" check -r all "$1"
+	expect_exit 0 "$IMGCTL" check "$1"
+	expect_exit 0 qemu-img check "$1"
+}
+
+"$IMGCTL" convert -f raw -O vdi disk sound.vdi
+map=$(field sound.vdi 340)
+cp sound.vdi bad.vdi # past the end of the file
+put32 bad.vdi $((map + 4)) 5000000
+expect_exit 1 "$IMGCTL" convert -O raw bad.vdi out.raw
+expect_err "the table entry of block 1 points past the end of the file"
+repaired bad.vdi
+cp sound.vdi bad.vdi # two owners: both keep what they read
+put32 bad.vdi $((map + 4)) "$(field bad.vdi "$map")"
+"$IMGCTL" convert -O raw bad.vdi before
+"$IMGCTL" bench -q -f vdi -w -c 1 -s 4096 -o 1M --pattern=9 bad.vdi >/dev/null
+"$IMGCTL" convert -O raw bad.vdi after
+cmp -n 1048576 before after # the other one is unharmed
+cp sound.vdi bad.vdi
+put32 bad.vdi $((map + 4)) "$(field bad.vdi "$map")"
+repaired bad.vdi
+expect_exit 0 qemu-img compare -f raw -F vdi before bad.vdi
+cp sound.vdi bad.vdi # the next block would go where one is
+put32 bad.vdi 388 1
+repaired bad.vdi
+expect_exit 0 qemu-img compare bad.vdi sound.vdi
+cp sound.vdi bad.vdi # a block that nobody uses
+put32 bad.vdi $((map + 4)) $((0xffffffff))
+expect_exit 3 "$IMGCTL" check bad.vdi
+expect_exit 0 "$IMGCTL" check -r leaks bad.vdi
+expect_exit 0 qemu-img check bad.vdi
+[ "$(stat -c %s bad.vdi)" -lt "$(stat -c %s sound.vdi)" ] ||
+	fail "the file was not cut"
+
+# A header that contradicts itself is refused with one message.
+while read -r at value message; do
+	cp sound.vdi bad.vdi
+	put32 bad.vdi "$at" "$value"
+	expect_exit 1 "$IMGCTL" info -f vdi bad.vdi
+	expect_err "$message"
+done <<'END'
+64 1 Image not in VDI format (bad signature 00000001)
+68 65536 unsupported VDI image (version 1.0)
+76 7 image type 7 is not one of 1 to 4
+340 513 not multiples of 512
+340 4294966784 does not lie between the header and the data
+344 512 does not lie between the header and the data
+360 4096 sector size 4096 is not 512
+372 16 does not fit in
+376 1000000 block size 1000000 is not a power of two
+384 4000000000 does not lie between the header and the data
+END
