@@ -210,10 +210,9 @@ static void answer(const struct nbd_store *s, const struct reply *r,
 	x->depth = depth->value ? depth->value - 1 : 0;
 }
 
-static bool find_kept(const struct nbd_store *s, uint64_t off,
-    struct host_extent *x) REQUIRES(&s->status->lock)
+static bool find_kept(const struct nbd_store *s, struct nbd_status *st,
+    uint64_t off, struct host_extent *x) REQUIRES(&st->lock)
 {
-	const struct nbd_status *st = s->status;
 	const struct reply *r = st->kept;
 
 	if (!r || off < r->start || off >= end_of(s, r) ||
@@ -235,7 +234,7 @@ int nbd_status_map(struct hostfile *f, uint64_t off, uint64_t len,
 	if (!s->facts.status)
 		return 0;
 	mutex_lock(&st->lock);
-	found = find_kept(s, off, x);
+	found = find_kept(s, st, off, x);
 	writes = st->writes;
 	mutex_unlock(&st->lock);
 	if (found)
