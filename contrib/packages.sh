@@ -6,15 +6,17 @@
 
 # To build.
 packages_build=(gcc libc6-dev meson ninja-build pkg-config libjansson-dev
-	zlib1g-dev libdeflate-dev libisal-dev libzstd-dev liburing-dev
-	libmnl-dev libnbd-dev libgnutls28-dev libgcrypt20-dev nbdkit-plugin-dev)
+	zlib1g-dev libbz2-dev liblzma-dev libdeflate-dev libisal-dev
+	libzstd-dev liburing-dev libmnl-dev libnbd-dev libgnutls28-dev
+	libgcrypt20-dev nbdkit-plugin-dev)
 # To make, serve and look at the demo disk.
 packages_demo=(e2fsprogs file libnbd-bin nbdkit)
 # To test: other compilers and checkers, and the peers.
 packages_test=(bsdextrautils btrfs-progs bximage bzip2 clang clang-format
-	cloop-utils cppcheck cryptsetup-bin e2fsprogs fdisk file fio gnutls-bin jq
-	libclang-rt-14-dev libcmocka-dev libnbd-bin mandoc nbdkit openssl
-	python3 python3-libnbd qemu-utils shellcheck util-linux xfsprogs
+	cloop-utils cppcheck cryptsetup-bin dmg2img e2fsprogs fdisk file fio
+	gnutls-bin jq libclang-rt-14-dev libcmocka-dev libnbd-bin mandoc nbdkit
+	openssl p7zip-full python3 python3-libnbd qemu-utils shellcheck
+	util-linux xfsprogs
 	busybox-static cpio qemu-system-x86)
 
 missing_packages()

@@ -29,12 +29,33 @@ static const struct codec_impl *const impls[] = {
     [CODEC_DEFLATE] = &deflate_codec,
     [CODEC_ZSTD] = &zstd_codec,
     [CODEC_ZLIB] = &zlib_codec,
+    [CODEC_BZIP2] = &bzip2_codec,
+    [CODEC_XZ] = &xz_codec,
+    [CODEC_ADC] = &adc_codec,
+    [CODEC_LZFSE] = &lzfse_codec,
 };
 static struct pool pools[] = {
     [CODEC_DEFLATE] = {.lock = {PTHREAD_MUTEX_INITIALIZER}},
     [CODEC_ZSTD] = {.lock = {PTHREAD_MUTEX_INITIALIZER}},
     [CODEC_ZLIB] = {.lock = {PTHREAD_MUTEX_INITIALIZER}},
+    [CODEC_BZIP2] = {.lock = {PTHREAD_MUTEX_INITIALIZER}},
+    [CODEC_XZ] = {.lock = {PTHREAD_MUTEX_INITIALIZER}},
+    [CODEC_ADC] = {.lock = {PTHREAD_MUTEX_INITIALIZER}},
+    [CODEC_LZFSE] = {.lock = {PTHREAD_MUTEX_INITIALIZER}},
 };
+
+void *codec_no_state(struct err *e)
+{
+	static char none;
+
+	(void)e;
+	return &none;
+}
+
+void codec_no_state_free(void *state)
+{
+	(void)state;
+}
 
 const char *codec_name(enum codec c)
 {

@@ -21,6 +21,10 @@ enum codec {
 	CODEC_DEFLATE, /* RFC 1951, raw; window of 4 KiB when we write */
 	CODEC_ZSTD,    /* RFC 8878, one frame a unit                   */
 	CODEC_ZLIB,    /* RFC 1950; unpacked only, as all that follow  */
+	CODEC_BZIP2,
+	CODEC_XZ,
+	CODEC_ADC, /* Apple Data Compression */
+	CODEC_LZFSE,
 };
 
 /* The largest unit that pack and unpack take, bytes. */

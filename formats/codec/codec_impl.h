@@ -21,6 +21,11 @@ struct codec_impl {
 	    size_t stored, struct err *e);
 };
 
-extern const struct codec_impl deflate_codec, zlib_codec, zstd_codec;
+extern const struct codec_impl deflate_codec, zlib_codec, zstd_codec,
+    bzip2_codec, xz_codec, adc_codec, lzfse_codec;
+
+/* unpack_new and unpack_free of a codec that keeps nothing between calls. */
+void *codec_no_state(struct err *e);
+void codec_no_state_free(void *state);
 
 #endif

@@ -24,8 +24,7 @@ void readcheck_report(struct readcheck *c, const char *fmt, ...)
 	c->report(c->arg, line);
 }
 
-/* What is damaged is found; what could not be looked at is another matter. */
-static void found(struct readcheck *c, const struct err *one)
+void readcheck_found(struct readcheck *c, const struct err *one)
 {
 	if (one->kind == ERR_DAMAGED) {
 		readcheck_report(c, "ERROR: %s", one->msg);
@@ -45,7 +44,7 @@ static int try_unit(struct readcheck *c, const struct extent *x, struct err *e)
 	if (!buf)
 		return err_nomem(e);
 	if (read_range(c->img, buf, x->len, x->guest, &one))
-		found(c, &one);
+		readcheck_found(c, &one);
 	free(buf);
 	return 0;
 }
@@ -58,7 +57,7 @@ static int look(
 	struct extent x;
 
 	if (layer_map(c->img, guest, *len, &x, &one)) {
-		found(c, &one);
+		readcheck_found(c, &one);
 		*len = min_u64(*len, c->step - guest % c->step);
 		return 0;
 	}

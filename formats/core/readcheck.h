@@ -19,6 +19,8 @@ struct readcheck {
 /* An error of the image, in one line. */
 void readcheck_report(struct readcheck *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* Why something cannot be read: it is damaged, or cannot be looked at. */
+void readcheck_found(struct readcheck *c, const struct err *one);
 /* Go through the disk.  -1: that could not be done.  The gate is closed. */
 int readcheck_run(struct readcheck *c, struct err *e);
 

@@ -7,6 +7,7 @@
 static const struct driver *const registry[] = {
     &bochs_driver,
     &cloop_driver,
+    &dmg_driver,
     &luks_driver,
     &qcow_driver,
     &qcow2_driver,

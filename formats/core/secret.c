@@ -6,50 +6,13 @@
 #include <string.h>
 
 #include "../crypto/gcrypt.h"
+#include "base64.h"
 #include "object.h"
 #include "secret.h"
 #include "textfile.h"
 
 #define KEY_LEN	  32u /* AES-256 */
 #define BLOCK_LEN 16u /* AES */
-
-/* Value of a base64 digit, or -1. */
-static int digit(uint8_t c)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				     "abcdefghijklmnopqrstuvwxyz0123456789+/";
-	const char *p = c ? strchr(digits, c) : NULL;
-
-	return p ? (int)(p - digits) : -1;
-}
-
-/* In place.  White space between digits does not count. */
-static int decode_base64(uint8_t *buf, size_t *len, struct err *e)
-{
-	size_t in = 0, out = 0, digits = 0, pads = 0;
-	uint32_t bits = 0;
-
-	for (; in < *len; in++) {
-		int v = digit(buf[in]);
-
-		if (strchr(" \t\r\n", buf[in]) && buf[in])
-			continue;
-		pads += buf[in] == '=';
-		if (pads ? buf[in] != '=' : v < 0)
-			return err_usage(
-			    e, "Base64 data contains invalid characters");
-		if (pads)
-			continue;
-		bits = bits << 6 | (uint32_t)v;
-		if (digits++ % 4)
-			buf[out++] =
-			    (uint8_t)(bits >> (6 - 2 * ((digits - 1) % 4)));
-	}
-	if (pads > 2 || (digits + pads) % 4)
-		return err_usage(e, "Base64 data is cut short");
-	*len = out;
-	return 0;
-}
 
 /* malloc'd, with a NUL after them. */
 static uint8_t *get_bytes(struct options *o, size_t *len, struct err *e)
@@ -102,7 +65,7 @@ static int get_iv(struct options *o, uint8_t *iv, struct err *e)
 		return err_usage(e, "IV of %zu characters: %u bytes are wanted",
 		    len, BLOCK_LEN);
 	memcpy(buf, text, len);
-	if (decode_base64(buf, &len, e))
+	if (base64_decode(buf, &len, e))
 		return -1;
 	if (len != BLOCK_LEN)
 		return err_usage(e, "IV should be %u bytes in length not %zu",
@@ -176,7 +139,7 @@ static int unwrap(struct options *o, uint8_t *buf, size_t *len, struct err *e)
 
 	if (keyid && !key)
 		return -1;
-	if (format && !strcmp(format, "base64") && decode_base64(buf, len, e))
+	if (format && !strcmp(format, "base64") && base64_decode(buf, len, e))
 		return -1;
 	return key ? decrypt(o, key, buf, len, e) : 0;
 }

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Bytes written as text: see base64.h. */
+#include <stdbool.h>
+
+#include "base64.h"
+
+/* Value of a digit, or -1. */
+static int digit(uint8_t c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+static bool is_space(uint8_t c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+int base64_decode(uint8_t *buf, size_t *len, struct err *e)
+{
+	size_t in = 0, out = 0, digits = 0, pads = 0;
+	uint32_t bits = 0;
+
+	for (; in < *len; in++) {
+		int v = digit(buf[in]);
+
+		if (is_space(buf[in]))
+			continue;
+		pads += buf[in] == '=';
+		if (pads ? buf[in] != '=' : v < 0)
+			return err_usage(
+			    e, "Base64 data contains invalid characters");
+		if (pads)
+			continue;
+		bits = bits << 6 | (uint32_t)v;
+		if (digits++ % 4)
+			buf[out++] =
+			    (uint8_t)(bits >> (6 - 2 * ((digits - 1) % 4)));
+	}
+	if (pads > 2 || (digits + pads) % 4)
+		return err_usage(e, "Base64 data is cut short");
+	*len = out;
+	return 0;
+}
