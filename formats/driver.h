@@ -103,6 +103,8 @@ struct walker {
 struct create_args {
 	struct hostfile *file; /* open, writable, empty */
 	const char *name;      /* of the image, for names relative to it */
+	const char *known_as;  /* its name when it is complete, in the same
+				  folder: files that say it say this one */
 	uint64_t size;	       /* guest bytes */
 	const char *backing, *backing_fmt; /* NULL: none */
 	struct options *o;		   /* the format's own options */
@@ -178,6 +180,8 @@ struct driver {
 	int (*commit)(struct image *img, struct err *e);
 
 	int (*create)(const struct create_args *a, struct err *e);
+	/* See img_create_makes_files().  Optional. */
+	bool (*makes_files)(struct options *o);
 	/* Check options only, touch nothing.  Optional. */
 	int (*create_check)(const struct create_args *a, struct err *e);
 	/* gate exclusive: no request is running. */
@@ -251,7 +255,10 @@ struct image {
 	uint32_t unit;	/* bytes that a write reserves and locks; 1: none */
 	uint32_t grain; /* bytes that the mapping tells apart; 0: a unit */
 	bool refines;	/* host holes are holes of the disk too (raw) */
-	uint8_t codec;	/* enum codec that new packed units are written with */
+	uint8_t codec;	/* enum codec that new packed units are written with;
+			   CODEC_NONE: it takes none */
+	bool packs_only; /* it takes no other units: packed ones may be longer
+			    than a unit, as long as codec_bound() */
 	/* How all of its data is encrypted, or NULL; it frees itself with the
 	 * image.  Then every EXT_DATA of it has EXT_F_CRYPT: see core/crypt.h.
 	 */
@@ -272,6 +279,7 @@ struct image {
 	struct pin pin;
 	struct quarantine quarantine;
 	_Atomic enum image_state state;
+	_Atomic bool wants_commit;	/* much is dirty outside of `tables` */
 	_Atomic uint64_t reserved_n;	/* reservations that are open (I7) */
 	struct mutex first_lock;	/* for first_write() */
 	_Atomic bool first_done;	/* it is, or there is none */
@@ -320,5 +328,6 @@ extern const struct driver bochs_driver, cloop_driver, dmg_driver, luks_driver,
     qcow_driver, qcow2_driver, qed_driver, raw_driver;
 extern const struct driver vdi_driver;
 extern const struct driver vhdx_driver;
+extern const struct driver vmdk_driver;
 
 #endif

@@ -20,8 +20,8 @@ enum codec {
 	CODEC_NONE = 0,
 	CODEC_DEFLATE, /* RFC 1951, raw; window of 4 KiB when we write */
 	CODEC_ZSTD,    /* RFC 8878, one frame a unit                   */
-	CODEC_ZLIB,    /* RFC 1950; unpacked only, as all that follow  */
-	CODEC_BZIP2,
+	CODEC_ZLIB,    /* RFC 1950                                     */
+	CODEC_BZIP2,   /* this and what follows: unpacked only         */
 	CODEC_XZ,
 	CODEC_ADC, /* Apple Data Compression */
 	CODEC_LZFSE,
@@ -47,6 +47,14 @@ int codec_check_level(enum codec c, uint64_t level, struct err *e);
 struct codec_ctx *codec_ctx_new(enum codec c, int level, struct err *e);
 void codec_ctx_free(struct codec_ctx *x); /* NULL is allowed */
 
+/*
+ * Room in which CODEC_ZLIB can pack any `len` bytes: what does not shrink is
+ * stored, in blocks with a header each.
+ */
+static inline size_t codec_bound(size_t len)
+{
+	return len + 5 * (len / 65535 + 1) + 6;
+}
 /*
  * Pack `len` bytes of src into dst.  Returns the packed length, or 0 when it
  * does not fit in dst_len (then store the unit unpacked), or -1.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Raw deflate (RFC 1951), and unpacking of zlib's streams (RFC 1950).
+ * Raw deflate (RFC 1951) and zlib's streams (RFC 1950).
  *
  * Packing: readers of qcow2 keep a window of 4 KiB, so no distance may be
  * longer.  ISA-L packs when no level is asked for, at its level 2: some 11
@@ -98,6 +98,65 @@ static ssize_t deflate_pack(void *state, void *dst, size_t dst_len,
 	if (rc == Z_OK || rc == Z_BUF_ERROR)
 		return 0;
 	return zlib_failed(rc, "deflate", e);
+}
+
+/* ---- zlib's streams ----------------------------------------------------- */
+
+#define ZLIB_HEAD     0x7801u /* a window of 32 KiB at most, no dictionary */
+#define ZLIB_HEAD_LEN 2u
+#define ZLIB_TAIL_LEN 4u
+#define STORED_MAX    65535u /* bytes of a block that is not packed */
+#define STORED_HEAD   5u
+
+static uint32_t checksum(const void *src, size_t len)
+{
+#ifdef HAVE_LIBDEFLATE
+	return libdeflate_adler32(1, src, len);
+#else
+	return (uint32_t)adler32(1, src, (uInt)len);
+#endif
+}
+
+/* Blocks that are not packed; 0: they do not fit. */
+static size_t store_blocks(
+    uint8_t *dst, size_t dst_len, const uint8_t *src, size_t len)
+{
+	size_t n = div_up(len, STORED_MAX), total = len + n * STORED_HEAD;
+
+	if (total > dst_len)
+		return 0;
+	while (len) {
+		size_t part = min_u64(len, STORED_MAX);
+
+		*dst = part == len; /* the last one */
+		put_le16(dst + 1, (uint16_t)part);
+		put_le16(dst + 3, (uint16_t)~part);
+		memcpy(dst + STORED_HEAD, src, part);
+		dst += STORED_HEAD + part;
+		src += part;
+		len -= part;
+	}
+	return total;
+}
+
+static ssize_t zlib_pack(void *state, void *dst, size_t dst_len,
+    const void *src, size_t len, struct err *e)
+{
+	uint8_t *p = dst;
+	ssize_t n;
+
+	if (dst_len <= ZLIB_HEAD_LEN + ZLIB_TAIL_LEN)
+		return 0;
+	dst_len -= ZLIB_HEAD_LEN + ZLIB_TAIL_LEN;
+	n = deflate_pack(
+	    state, p + ZLIB_HEAD_LEN, min_u64(dst_len, len), src, len, e);
+	if (!n)
+		n = (ssize_t)store_blocks(p + ZLIB_HEAD_LEN, dst_len, src, len);
+	if (n <= 0)
+		return n;
+	put_be16(p, ZLIB_HEAD);
+	put_be32(p + ZLIB_HEAD_LEN + n, checksum(src, len));
+	return n + (ssize_t)(ZLIB_HEAD_LEN + ZLIB_TAIL_LEN);
 }
 
 /* ---- unpacking -------------------------------------------------------- */
@@ -222,6 +281,10 @@ const struct codec_impl deflate_codec = {
 
 const struct codec_impl zlib_codec = {
     .name = "zlib",
+    .level_max = Z_BEST_COMPRESSION,
+    .pack_new = deflate_pack_new,
+    .pack_free = deflate_pack_free,
+    .pack = zlib_pack,
     .unpack_new = zlib_unpack_new,
     .unpack_free = unpack_free,
     .unpack = deflate_unpack,

@@ -187,6 +187,8 @@ int request_alone(struct image *img,
 
 bool image_commit_due(struct image *img)
 {
+	if (atomic_load(&img->wants_commit))
+		return true;
 	return img->tables &&
 	       (tables_dirty_len(img->tables) >= DIRTY_LEN_MAX ||
 		   quarantine_n(&img->quarantine) >= RETIRED_MAX);

@@ -255,7 +255,7 @@ static int check_job(const struct img_copy *job, struct err *e)
 
 	if (!(job->flags & IMG_COPY_PACK))
 		return 0;
-	if (!dst->drv->info.can_pack || dst->unit > COPY_UNIT_MAX)
+	if (!dst->codec || dst->unit > COPY_UNIT_MAX)
 		return err_set(e, ERR_UNSUPPORTED, ENOTSUP,
 		    "Compression not supported for this file format");
 	if (dst->cipher)
@@ -276,10 +276,16 @@ static unsigned thread_n(const struct copy *c)
 	    c->job->threads ? c->job->threads : crew_default());
 }
 
-int img_copy(const struct img_copy *job, struct err *e)
+int img_copy(const struct img_copy *asked, struct err *e)
 {
+	struct img_copy mine = *asked;
+	const struct img_copy *job = &mine;
 	struct copy c = {.job = job, .err = e};
 
+	if (mine.dst->packs_only) {
+		mine.flags |= IMG_COPY_PACK;
+		mine.flags &= ~(IMG_COPY_SHARE | IMG_COPY_OFFLOAD);
+	}
 	if (check_job(job, e) || copy_plan_init(&c.plan, job, e))
 		return -1;
 	c.ordered =

@@ -20,7 +20,7 @@ int copy_chunk_init(
 		return err_nomem(e);
 	if (!(job->flags & IMG_COPY_PACK))
 		return 0;
-	c->packed = malloc(job->dst->unit);
+	c->packed = malloc(codec_bound(job->dst->unit));
 	if (!c->packed)
 		return err_nomem(e);
 	c->codec = codec_ctx_new((enum codec)job->dst->codec, job->level, e);
@@ -106,7 +106,9 @@ void copy_find_zeroes(struct copy_chunk *c)
 
 int copy_pack(struct copy_chunk *c, struct err *e)
 {
-	uint32_t unit = c->job->dst->unit;
+	const struct image *dst = c->job->dst;
+	uint32_t unit = dst->unit;
+	size_t room = dst->packs_only ? codec_bound(unit) : unit - 1;
 	ssize_t n;
 
 	if (!c->codec || !copy_chunk_whole(c))
@@ -114,7 +116,7 @@ int copy_pack(struct copy_chunk *c, struct err *e)
 	if (c->part[0].zero)
 		return 0;
 	memset(c->buf + c->run.len, 0, unit - c->run.len);
-	n = codec_pack(c->codec, c->packed, unit - 1, c->buf, unit, e);
+	n = codec_pack(c->codec, c->packed, room, c->buf, unit, e);
 	if (n < 0)
 		return -1;
 	c->packed_len = (size_t)n;

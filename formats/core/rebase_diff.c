@@ -352,7 +352,7 @@ int rebase_copy(const struct img_rebase *job, struct image *to, struct err *e)
 	    .err = e};
 	uint64_t threads = min_u64(crew_default(), THREADS_MAX);
 
-	if (job->pack && !img->drv->info.can_pack)
+	if (job->pack && !img->codec)
 		return err_set(e, ERR_UNSUPPORTED, ENOTSUP,
 		    "Compression not supported for this file format");
 	sides_init(&d.sides, img->backing, to);

@@ -221,12 +221,58 @@ static int fill_and_write(struct image *img, const struct reservation *r,
 	return host_pwritev(r->file, iov, n, host, e);
 }
 
+/* A packed unit into space of its own. */
+static int store_packed(struct image *img, const void *packed,
+    size_t packed_len, uint64_t len, uint64_t off, struct err *e)
+{
+	struct reservation r;
+
+	if (write_reserve(img, off, len, packed_len, &r, e))
+		return -1;
+	if (!host_pwrite(r.file, packed, packed_len, r.host, e))
+		return write_publish(img, &r, e);
+	write_abandon(img, &r);
+	return -1;
+}
+
+/* One unit, in a format that packs all: the bytes of `buf` in the old ones.
+ * Returns the bytes written, 0 failed. */
+static size_t write_packing(
+    struct image *img, const void *buf, size_t len, uint64_t off, struct err *e)
+{
+	uint64_t start = round_down(off, img->unit), in_unit = off - start;
+	uint64_t in_disk = min_u64(img->unit, img_size(img) - start);
+	size_t room = codec_bound(img->unit);
+	CLEANUP_FREE uint8_t *unit = calloc(1, img->unit);
+	CLEANUP_FREE uint8_t *packed = malloc(room);
+	struct codec_ctx *codec;
+	ssize_t n = -1;
+
+	if (!unit || !packed) {
+		err_nomem(e);
+		return 0;
+	}
+	len = min_u64(len, img->unit - in_unit);
+	if (len < in_disk && read_range(img, unit, in_disk, start, e))
+		return 0;
+	memcpy(unit + in_unit, buf, len);
+	codec = codec_ctx_new((enum codec)img->codec, 0, e);
+	if (codec)
+		n = codec_pack(codec, packed, room, unit, img->unit, e);
+	codec_ctx_free(codec);
+	return n > 0 && !store_packed(img, packed, (size_t)n, in_disk, start, e)
+		   ? len
+		   : 0;
+}
+
 /* Returns the bytes written, 0 failed. */
 static size_t write_new(
     struct image *img, const void *buf, size_t len, uint64_t off, struct err *e)
 {
 	struct reservation r;
 
+	if (img->packs_only)
+		return write_packing(img, buf, len, off, e);
 	if (write_reserve(img, off, len, 0, &r, e))
 		return 0;
 	len = min_u64(len, r.guest + r.len - off);
@@ -336,26 +382,20 @@ int img_write_packed(struct image *img, const void *packed, size_t packed_len,
     uint64_t off, struct err *e)
 {
 	struct write_guard g;
-	struct reservation r;
 	uint64_t len;
 	int rc;
 
-	if (!img->drv->info.can_pack)
+	if (!img->codec)
 		return err_set(e, ERR_UNSUPPORTED, ENOTSUP,
 		    "Compression not supported for this file format");
 	if (!is_aligned(off, img->unit) || !packed_len ||
-	    packed_len >= img->unit)
+	    packed_len >=
+		(img->packs_only ? codec_bound(img->unit) + 1 : img->unit))
 		return err_usage(e, "%s: packed unit of %zu bytes at %llu",
 		    img->name, packed_len, (unsigned long long)off);
 	if (enter_unit(img, &g, &len, off, e))
 		return -1;
-	rc = write_reserve(img, off, len, packed_len, &r, e);
-	if (!rc && host_pwrite(r.file, packed, packed_len, r.host, e)) {
-		write_abandon(img, &r);
-		rc = -1;
-	}
-	if (!rc)
-		rc = write_publish(img, &r, e);
+	rc = store_packed(img, packed, packed_len, len, off, e);
 	write_leave(img, &g);
 	return rc ? -1 : write_done(img, 0, e);
 }
