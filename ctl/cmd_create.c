@@ -4,9 +4,9 @@
 
 #include "createopts.h"
 #include "msg.h"
+#include "newimage.h"
 #include "out.h"
 #include "source.h"
-#include "target.h"
 
 struct create_args {
 	struct common c;
@@ -80,9 +80,9 @@ static int make(const char *name, const char *format, struct options *o,
 {
 	struct target t;
 
-	if (target_begin(&t, name, e))
+	if (newimage_target(&t, name, format, o, e))
 		return -1;
-	if (!img_create(target_path(&t), format, o, flags, e))
+	if (!img_create_as(target_path(&t), name, format, o, flags, e))
 		return target_commit(&t, true, e);
 	target_name_in(&t, e);
 	target_abandon(&t);

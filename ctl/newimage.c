@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-#include "target.h"
-
 int newimage_finish(struct image *img, enum img_cache cache, struct err *e)
 {
 	int rc = cache == IMG_CACHE_UNSAFE ? 0 : img_flush(img, e);
@@ -58,13 +56,23 @@ static int fill(struct newimage *n, const char *path, struct err *e)
 	return -1;
 }
 
+int newimage_target(struct target *t, const char *name, const char *format,
+    struct options *options, struct err *e)
+{
+	if (!img_create_makes_files(format, options))
+		return target_begin(t, name, e);
+	target_begin_in_place(t, name);
+	return 0;
+}
+
 static int begin(struct newimage *n, struct target *t, struct err *e)
 {
 	const char *format = n->format->name;
 
 	if (!img_create_prepare(n->name, format, n->options, 0, e) &&
-	    !target_begin(t, n->name, e)) {
-		if (!img_create(target_path(t), format, n->options, 0, e))
+	    !newimage_target(t, n->name, format, n->options, e)) {
+		if (!img_create_as(target_path(t), n->name, format, n->options,
+			0, e))
 			return 0;
 		target_name_in(t, e);
 		target_abandon(t);

@@ -6,6 +6,7 @@
 
 #include "bitmaps.h"
 #include "formats/image.h"
+#include "target.h"
 
 struct newimage {
 	const char *name;
@@ -22,6 +23,9 @@ struct newimage {
  * On failure what stood there is as before (see target.h).
  */
 int newimage_make(struct newimage *n, struct err *e);
+/* Begin with the file of an image that is to be made. */
+int newimage_target(struct target *t, const char *name, const char *format,
+    struct options *options, struct err *e);
 /* The content of an open image, and bitmaps unless NULL. */
 int newimage_fill(
     const struct img_copy *copy, const struct bitmaps *bitmaps, struct err *e);

@@ -170,6 +170,12 @@ int target_begin(struct target *t, const char *name, struct err *e)
 	return 0;
 }
 
+void target_begin_in_place(struct target *t, const char *name)
+{
+	*t = (struct target){.name = name};
+	signals_defer();
+}
+
 const char *target_path(const struct target *t)
 {
 	return t->temp ? t->temp : t->name;

@@ -25,6 +25,9 @@ struct target {
 };
 
 int target_begin(struct target *t, const char *name, struct err *e);
+/* The same without a temporary name: files beside it have names made from its
+ * own. */
+void target_begin_in_place(struct target *t, const char *name);
 /* What to create and open. */
 const char *target_path(const struct target *t);
 /*

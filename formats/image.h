@@ -345,6 +345,13 @@ const struct img_format *img_format_at(unsigned i);
 #define IMG_CREATE_UNCHECKED 0x1u
 int img_create(const char *name, const char *format, struct options *o,
     unsigned flags, struct err *e);
+/* The same at `name` for what gets the name `known_as`, in the same folder,
+ * when it is complete. */
+int img_create_as(const char *name, const char *known_as, const char *format,
+    struct options *o, unsigned flags, struct err *e);
+/* Will there be further files beside it, with names made from its own?  Then it
+ * cannot get another name when it is complete. */
+bool img_create_makes_files(const char *format, struct options *o);
 /* Are these options of that format, with values of their types?  No more. */
 int img_create_check(const char *format, struct options *o, struct err *e);
 /*

@@ -176,6 +176,13 @@ static int check_types(
 		   : 0;
 }
 
+bool img_create_makes_files(const char *format, struct options *o)
+{
+	const struct driver *drv = registry_find(format);
+
+	return drv && drv->makes_files && drv->makes_files(o);
+}
+
 int img_create_check(const char *format, struct options *o, struct err *e)
 {
 	const struct driver *drv = find_creator(format, e);
@@ -234,11 +241,11 @@ static struct hostfile *open_to_create(const char *name, struct err *e)
 	return f;
 }
 
-int img_create(const char *name, const char *format, struct options *o,
-    unsigned flags, struct err *e)
+int img_create_as(const char *name, const char *known_as, const char *format,
+    struct options *o, unsigned flags, struct err *e)
 {
 	const struct driver *drv = find_creator(format, e);
-	struct create_args a = {.name = name, .o = o};
+	struct create_args a = {.name = name, .known_as = known_as, .o = o};
 	struct hints h;
 	int rc;
 
@@ -259,11 +266,18 @@ int img_create(const char *name, const char *format, struct options *o,
 	return host_close(a.file, e) ? -1 : rc;
 }
 
+int img_create(const char *name, const char *format, struct options *o,
+    unsigned flags, struct err *e)
+{
+	return img_create_as(name, name, format, o, flags, e);
+}
+
 int img_create_host(
     struct hostfile *f, const char *format, struct options *o, struct err *e)
 {
 	const struct driver *drv = find_creator(format, e);
-	struct create_args a = {.name = f->name, .o = o, .file = f};
+	struct create_args a = {
+	    .name = f->name, .known_as = f->name, .o = o, .file = f};
 
 	if (!drv || prepare(drv, &a, true, e))
 		return -1;

@@ -15,6 +15,7 @@ static const struct driver *const registry[] = {
     &raw_driver,
     &vdi_driver,
     &vhdx_driver,
+    &vmdk_driver,
 };
 
 const struct driver *registry_at(unsigned i)

@@ -128,13 +128,16 @@ void subject_make(struct subject *s, const struct geometry *g, uint64_t seed)
 
 void subject_free(struct subject *s)
 {
+	static const char *const files[] = {FILE_NAME, "data.raw",
+	    "disk-flat.img", "disk-f001.img", "disk-s001.img"};
+
 	img_drop(s->img);
 	host_put(s->file);
 	oracle_free(&s->oracle);
 	free(s->base);
 	while (s->snapshot_n)
 		free(s->snapshot[--s->snapshot_n]);
-	unlink(FILE_NAME);
-	unlink("data.raw");
+	for (size_t i = 0; i < ARRAY_N(files); i++)
+		unlink(files[i]);
 	base_remove();
 }

@@ -149,7 +149,7 @@ int script_step(struct script *s, struct err *e)
 		return script_flush(s, e);
 	if (dice < 9)
 		return do_write(s, p, e);
-	if (dice < 11 && s->img->drv->info.can_pack && !s->no_packed)
+	if (dice < 11 && s->img->codec && !s->no_packed)
 		return do_packed(s, p, e);
 	if (dice < 14)
 		return do_zero(s, p, e);

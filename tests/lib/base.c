@@ -115,6 +115,7 @@ static uint64_t base_len(enum base base, uint64_t size)
 	case BASE_RAW_SHORT:
 	case BASE_QCOW2_SHORT:
 	case BASE_VHDX_SHORT:
+	case BASE_VMDK_SHORT:
 		return round_down(size / 2, 512) + 512;
 	case BASE_QCOW2_LONG:
 		return round_down(size + size / 3, 512);
@@ -125,6 +126,7 @@ static uint64_t base_len(enum base base, uint64_t size)
 	case BASE_ZSTD:
 	case BASE_CHAIN:
 	case BASE_VHDX:
+	case BASE_VMDK:
 		break;
 	}
 	return size;
@@ -168,6 +170,12 @@ void base_make(enum base base, uint64_t size, uint64_t seed, uint8_t *bytes,
 		*format = "vhdx";
 		convert_to(*format, *name, "block_size=1M", false);
 		break;
+	case BASE_VMDK:
+	case BASE_VMDK_SHORT:
+		*name = "base.vmdk";
+		*format = "vmdk";
+		convert_to(*format, *name, "subformat=monolithicSparse", false);
+		break;
 	}
 	flatten(*name, *format, bytes, size);
 }
@@ -175,7 +183,7 @@ void base_make(enum base base, uint64_t size, uint64_t seed, uint8_t *bytes,
 void base_remove(void)
 {
 	static const char *const names[] = {"source.raw", "base.qcow2",
-	    "middle.qcow2", "base.vhdx", "flat.raw"};
+	    "middle.qcow2", "base.vhdx", "base.vmdk", "flat.raw"};
 
 	for (size_t i = 0; i < ARRAY_N(names); i++)
 		unlink(names[i]);

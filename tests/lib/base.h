@@ -21,6 +21,8 @@ enum base {
 	BASE_CHAIN, /* two layers                                */
 	BASE_VHDX,
 	BASE_VHDX_SHORT, /* ends in the middle                        */
+	BASE_VMDK,
+	BASE_VMDK_SHORT, /* ends in the middle                        */
 };
 
 /*
