@@ -71,8 +71,8 @@ static int begin(struct newimage *n, struct target *t, struct err *e)
 
 	if (!img_create_prepare(n->name, format, n->options, 0, e) &&
 	    !newimage_target(t, n->name, format, n->options, e)) {
-		if (!img_create_as(target_path(t), n->name, format, n->options,
-			0, e))
+		if (!img_create_as(
+			target_path(t), n->name, format, n->options, 0, e))
 			return 0;
 		target_name_in(t, e);
 		target_abandon(t);
