@@ -252,11 +252,11 @@ struct image {
 
 	/* Set by the driver's open(). */
 	_Atomic uint64_t size; /* guest bytes; changes under gate exclusive */
-	uint32_t unit;	/* bytes that a write reserves and locks; 1: none */
-	uint32_t grain; /* bytes that the mapping tells apart; 0: a unit */
-	bool refines;	/* host holes are holes of the disk too (raw) */
-	uint8_t codec;	/* enum codec that new packed units are written with;
-			   CODEC_NONE: it takes none */
+	uint32_t unit;	 /* bytes that a write reserves and locks; 1: none */
+	uint32_t grain;	 /* bytes that the mapping tells apart; 0: a unit */
+	bool refines;	 /* host holes are holes of the disk too (raw) */
+	uint8_t codec;	 /* enum codec that new packed units are written with;
+			    CODEC_NONE: it takes none */
 	bool packs_only; /* it takes no other units: packed ones may be longer
 			    than a unit, as long as codec_bound() */
 	/* How all of its data is encrypted, or NULL; it frees itself with the

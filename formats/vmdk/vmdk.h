@@ -189,7 +189,7 @@ int vmdk_map(struct image *img, uint64_t guest, uint64_t len, struct extent *x,
 
 /* ---- writing (write.c, stream.c) ----------------------------------------- */
 
-int vmdk_touch(struct image *img, struct err *e);
+int vmdk_first_write(struct image *img, struct err *e);
 int vmdk_reserve(struct image *img, uint64_t guest, uint64_t len,
     uint64_t stored, struct reservation *r, struct err *e);
 int vmdk_publish(struct image *img, const struct reservation *r, struct err *e);

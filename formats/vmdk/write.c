@@ -19,7 +19,7 @@
  */
 
 /* A child that was made before must see that its parent is another one. */
-int vmdk_touch(struct image *img, struct err *e)
+int vmdk_first_write(struct image *img, struct err *e)
 {
 	return vmdk_desc_store_cid(img, vmdk_cid_new(), e) ||
 		       host_sync(img->file, e)
