@@ -329,8 +329,10 @@ static bool receive(struct conn *c, bool wait)
 static void wait_event(
     struct conn *c, bool want_read, const struct outbox_state *st)
 {
-	short events = (want_read ? POLLIN : 0) | (st->blocked ? POLLOUT : 0);
 	bool slow = c->reading && c->full && c->slow_ms;
+	/* Who leaves in debt, with nothing in flight, need not pay first. */
+	short events = (want_read ? POLLIN : 0) | (st->blocked ? POLLOUT : 0) |
+		       (slow && !st->n ? POLLRDHUP : 0);
 	struct pollfd p[] = {
 	    /* a socket nobody asks about would report its end for ever */
 	    {.fd = events || slow ? c->stream->fd : -1, .events = events},
@@ -352,7 +354,7 @@ static void wait_event(
 		outbox_woken(&c->out);
 	if (st->blocked && p[0].revents & ~POLLIN)
 		outbox_unblock(&c->out);
-	if (slow && p[0].revents & (POLLHUP | POLLERR))
+	if (slow && p[0].revents & (POLLHUP | POLLERR | POLLRDHUP))
 		outbox_kill(&c->out);
 }
 

@@ -374,12 +374,12 @@ static int write_zeroes(
 
 /* 1 done, 0 cannot, -1 failed. */
 static int zero_keep(
-    struct hostfile *f, uint64_t off, uint64_t len, struct err *e)
+    struct hostfile *f, uint64_t off, uint64_t len, bool fast, struct err *e)
 {
 	bool grows;
 	int rc;
 
-	if (!f->ops->zero)
+	if (!f->ops->zero || (fast && f->slow_zero))
 		return 0;
 	grows = change_grows(f, off + len);
 	rc = f->ops->zero(f, off, len, e);
@@ -390,16 +390,18 @@ static int zero_keep(
 static int zero(struct hostfile *f, uint64_t off, uint64_t len, unsigned flags,
     struct err *e)
 {
-	bool can = !(f->slow_zero && flags & HOST_ZERO_FAST);
+	bool punch = flags & HOST_ZERO_PUNCH, fast = flags & HOST_ZERO_FAST;
 	int rc = 0;
 
-	if (can && flags & HOST_ZERO_PUNCH && f->ops->punch)
+	if (fast && f->ops->zero_fast)
+		rc = f->ops->zero_fast(f, off, len, punch, e);
+	else if (punch && f->ops->punch && !(fast && f->slow_zero))
 		rc = f->ops->punch(f, off, len, e);
-	if (can && !rc)
-		rc = zero_keep(f, off, len, e);
+	if (!rc)
+		rc = zero_keep(f, off, len, fast, e);
 	if (rc)
 		return rc > 0 ? 0 : -1;
-	if (flags & HOST_ZERO_FAST)
+	if (fast)
 		return host_fail(
 		    f, ENOTSUP, "zero without writing", len, off, e);
 	return write_zeroes(f, off, len, e);

@@ -98,6 +98,10 @@ struct host_ops {
 	/* 1 done (space kept), 0 cannot, -1 failed. */
 	int (*zero)(
 	    struct hostfile *, uint64_t off, uint64_t len, struct err *);
+	/* zero(), or punch(), where it takes less time than writing; NULL:
+	 * they do, unless slow_zero is set. */
+	int (*zero_fast)(struct hostfile *, uint64_t off, uint64_t len,
+	    bool punch, struct err *);
 	/* 1 done, 0 cannot, -1 failed: reserve space without changing bytes */
 	int (*allocate)(
 	    struct hostfile *, uint64_t off, uint64_t len, struct err *);

@@ -162,12 +162,14 @@ static int change_blocks(struct hostfile *f, const struct nbd_cmd *cmd,
 			 : 1;
 }
 
-/* The whole blocks of a range; false: there are none. */
+/* The whole blocks of a range; false: there are none, and it is divided where a
+ * block begins, if one does. */
 static bool inner_blocks(const struct hostfile *f, struct nbd_cmd *cmd)
 {
-	uint64_t end = round_down(cmd->off + cmd->len, f->align);
+	uint64_t end = cmd->off + cmd->len;
 
-	cmd->off = round_up(cmd->off, f->align);
+	cmd->off = min_u64(round_up(cmd->off, f->align), end);
+	end = round_down(end, f->align);
 	cmd->len = end > cmd->off ? end - cmd->off : 0;
 	return cmd->len;
 }
@@ -191,10 +193,10 @@ static int zero_range(struct hostfile *f, uint64_t off, uint64_t len,
 	struct range r;
 	int rc;
 
-	if (!s->facts.zero || !inner_blocks(f, &cmd))
+	if (!s->facts.zero)
 		return 0;
 	change_begin(f, &r, off, len);
-	rc = change_blocks(f, &cmd, "zero", e);
+	rc = inner_blocks(f, &cmd) ? change_blocks(f, &cmd, "zero", e) : 1;
 	if (rc > 0 && (zero_edge(f, off, cmd.off, e) ||
 			  zero_edge(f, cmd.off + cmd.len, off + len, e)))
 		rc = -1;
@@ -212,6 +214,17 @@ static int remote_zero(
     struct hostfile *f, uint64_t off, uint64_t len, struct err *e)
 {
 	return zero_range(f, off, len, LIBNBD_CMD_FLAG_NO_HOLE, e);
+}
+
+static int remote_zero_fast(
+    struct hostfile *f, uint64_t off, uint64_t len, bool punch, struct err *e)
+{
+	const struct nbd_store *s = f->priv;
+	uint32_t flags = punch ? 0 : LIBNBD_CMD_FLAG_NO_HOLE;
+
+	return s->facts.fast_zero ? zero_range(f, off, len,
+					flags | LIBNBD_CMD_FLAG_FAST_ZERO, e)
+				  : 0;
 }
 
 static int remote_discard(
@@ -282,6 +295,7 @@ static const struct host_ops nbd_ops = {
     .map = nbd_status_map,
     .punch = remote_punch,
     .zero = remote_zero,
+    .zero_fast = remote_zero_fast,
     .discard = remote_discard,
     .many = nbd_many,
     .close = remote_close,

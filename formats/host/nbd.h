@@ -67,7 +67,8 @@ struct nbd_job {
 struct nbd_facts {
 	uint64_t size;
 	uint32_t min_len, max_len; /* of reads and writes, bytes */
-	bool read_only, flush, fua, trim, zero, multi_conn, status, depth;
+	bool read_only, flush, fua, trim, zero, fast_zero, multi_conn, status,
+	    depth;
 };
 
 struct nbd_store;

@@ -314,6 +314,7 @@ static int read_facts(
 	    .fua = lib->can_fua(c->h) > 0,
 	    .trim = lib->can_trim(c->h) > 0,
 	    .zero = lib->can_zero(c->h) > 0,
+	    .fast_zero = lib->can_fast_zero(c->h) > 0,
 	    .multi_conn = lib->can_multi_conn(c->h) > 0,
 	    .status = lib->can_meta_context(c->h, status_context(s)) > 0,
 	    .depth = s->wants_depth &&
@@ -349,7 +350,8 @@ static int check_facts(
 	if (f->min_len != old->min_len || f->max_len < old->max_len ||
 	    f->flush < old->flush || f->fua < old->fua || f->trim < old->trim ||
 	    f->zero < old->zero || f->status < old->status ||
-	    f->depth < old->depth || f->read_only > old->read_only)
+	    f->depth < old->depth || f->fast_zero < old->fast_zero ||
+	    f->read_only > old->read_only)
 		return err_set(e, ERR_SYSTEM, EIO,
 		    "the NBD server can do less than it could at first");
 	return 0;

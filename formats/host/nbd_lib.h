@@ -31,6 +31,7 @@
 	X(can_fua)                                                             \
 	X(can_trim)                                                            \
 	X(can_zero)                                                            \
+	X(can_fast_zero)                                                       \
 	X(can_multi_conn)                                                      \
 	X(aio_connect_unix)                                                    \
 	X(aio_connect_tcp)                                                     \

@@ -152,6 +152,16 @@ except nbd.Error:
 wait "$SERVER_PID"
 unset SERVER_PID
 
+# The same over TCP, where the end of a client is not seen unless it is asked
+# for: its place is free at once.
+export debt
+expect_exit 0 timeout 20 "$IMGD" -f qcow2 -s -e 1 --client-rate=64k -t \
+	-b 127.0.0.1 -p 0 big.qcow2 --run '
+	nbdsh() { PATH=/usr/bin:$PATH command nbdsh "$@"; }
+	nbdsh -u "$uri" -c "$debt" -c "import os; os._exit(0)"
+	timeout 10 nbdinfo --size "$uri"'
+expect_out 6442450944
+
 # One request in flight, with many waiting: answers come in order, which they
 # do not where reads pass writes.
 in_order='

@@ -146,6 +146,19 @@ start_nbdkit --filter=delay memory 64M wdelay=500ms
 (sleep 0.7; kill -9 "$SERVER_PID") &
 try 1 convert -S 0 -n -O raw big.raw "$URI"
 
+# imgd is killed and started again: nobody notices who has nbdkit between, which
+# tries again, nor who waits.
+start_imgd -e 0 -f raw want.raw
+imgd=$SOCK
+(sleep 1; kill -9 "$SERVER_PID"; rm "$imgd"; sleep 0.5
+	exec "$IMGD" -t -e 0 -k "$imgd" -f raw "$TMP/want.raw") &
+on_exit kill_server $!
+start_nbdkit --filter=retry --filter=blocksize --filter=delay nbd \
+	socket="$imgd" maxdata=64k rdelay=2 retry-delay=1 \
+	retry-exponential=no
+try 0 convert -S 0 -f raw "$URI" out.raw
+same want.raw out.raw
+
 # One that comes back is waited for.
 next_socket
 late=$SOCK

@@ -3,7 +3,7 @@
 # imgctl writing images on NBD servers of different abilities.
 . "$(dirname "$0")/../lib/e2e.sh"
 . "$SRC/tests/lib/peer.sh"
-needs nbdkit qemu-nbd
+needs nbdsh nbdkit qemu-nbd
 
 "$IMGCTL" info nbd: 2>err || true
 grep -q 'built without' err && skip "built without NBD support"
@@ -112,6 +112,32 @@ again start_imgd -e 0 --image-opts "driver=qcow2,file.driver=nbd,$(
 if [ -e "$PLUGIN" ]; then
 	again start_nbdkit "$PLUGIN" file="$inner" format=qcow2
 fi
+
+# Zeroes that must be fast are so for the server behind, or refused.
+fast_zero()
+{
+	start_imgd -f raw "$URI"
+	expect_exit "$1" nbdsh -u "$URI" \
+		-c 'h.pwrite(b"x" * 1048576, 0)' \
+		-c 'h.zero(524288, 0, nbd.CMD_FLAG_FAST_ZERO)' \
+		-c 'assert h.pread(524289, 0) == bytes(524288) + b"x"' \
+		-c 'h.zero(1000, 700000,
+			nbd.CMD_FLAG_FAST_ZERO | nbd.CMD_FLAG_NO_HOLE)' \
+		-c 'assert h.pread(1002, 699999) == b"x" + bytes(1000) + b"x"'
+	stop_server
+}
+start_nbdkit --filter=log memory 1M logfile="$TMP/requests"
+fast_zero 0
+grep -q 'Zero .*fast=1' requests || fail "$(cat requests)"
+for mode in none slow; do
+	start_nbdkit --filter=nozero memory 1M zeromode=notrim fastzeromode=$mode
+	fast_zero 1
+	expect_err 'Operation not supported'
+done
+# Whole blocks of the server, or not.
+start_nbdkit --filter=blocksize-policy memory 1M blocksize-minimum=4096 \
+	blocksize-error-policy=error
+fast_zero 0
 
 # One qcow2 over another, both on servers.
 qemu-img create -q -f qcow2 base.qcow2 8M

@@ -50,3 +50,17 @@ expect_exit 0 qemu-io -f raw -c 'write -P 9 1000 300' -c 'read -P 9 1000 300' \
 stop_server
 expect_exit 0 qemu-img check disk.qcow2
 expect_exit 0 qemu-io -r -c 'read -P 9 1000 300' disk.qcow2
+
+# retry: what fails is done again, on a handle of its own; what had been written
+# before is there.
+touch fail
+cp disk.qcow2 retry.qcow2
+start_nbdkit --filter=retry --filter=error "$PLUGIN" retry.qcow2 \
+	error-pread-rate=100% error-pwrite-rate=100% error-file="$TMP/fail" \
+	retry-delay=1 retry-exponential=no
+(sleep 1.5; rm fail) &
+expect_exit 0 qemu-io -f raw -c 'write -P 5 1M 300k' -c 'read -P 5 1M 300k' \
+	-c flush "$URI"
+stop_server
+expect_exit 0 qemu-img check retry.qcow2
+expect_exit 0 qemu-io -r -c 'read -P 5 1M 300k' retry.qcow2
