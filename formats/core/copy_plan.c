@@ -75,8 +75,7 @@ static uint32_t chunk_len(const struct copy_plan *p)
 
 	if (p->job->flags & IMG_COPY_PACK)
 		return unit;
-	return (uint32_t)round_up(
-	    p->share ? SHARE_CHUNK : COPY_CHUNK, max_u64(unit, 1));
+	return (uint32_t)max_u64(unit, p->share ? SHARE_CHUNK : COPY_CHUNK);
 }
 
 /* What the last source does not have of its last sector need not be written
@@ -198,9 +197,7 @@ static int look(struct copy_plan *p, struct err *e)
 /* Bytes from the current position to the end of the unit there; 0 at one. */
 static uint64_t to_unit_end(const struct copy_plan *p)
 {
-	uint64_t at = p->job->dst_off + p->pos;
-
-	return round_up(at, p->grain) - at;
+	return -(p->job->dst_off + p->pos) & (p->grain - 1);
 }
 
 static void move_on(struct copy_plan *p, struct copy_run *run, uint64_t n)
@@ -242,7 +239,7 @@ static int extend_data(
 static uint64_t whole_units(const struct copy_plan *p, uint64_t left)
 {
 	uint64_t end = p->job->dst_off + p->pos + p->x.len;
-	uint64_t rest = end % p->grain;
+	uint64_t rest = end & (p->grain - 1);
 
 	if (p->x.len == left)
 		return left;

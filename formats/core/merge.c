@@ -91,6 +91,24 @@ static int copy(const struct img_merge *job, struct err *e)
 	return img_copy(&copy_job, e);
 }
 
+/*
+ * The layers above hide what changes: what is seen through them stays the
+ * same, so it is no first write to the base, whose identity they may know.
+ */
+static int fill_base(const struct img_merge *job, struct err *e)
+{
+	bool first_done = atomic_exchange(&job->base->first_done, true);
+	uint64_t size = round_up(img_size(job->top), SECTOR_LEN);
+	int rc = 0;
+
+	if (size > img_size(job->base))
+		rc = img_resize(job->base, size, IMG_PREALLOC_OFF, e);
+	if (!rc)
+		rc = copy(job, e) || img_flush(job->base, e) ? -1 : 0;
+	atomic_store(&job->base->first_done, first_done);
+	return rc;
+}
+
 static int empty(struct image *img, void *arg, struct err *e)
 {
 	(void)arg;
@@ -99,14 +117,7 @@ static int empty(struct image *img, void *arg, struct err *e)
 
 int img_merge(const struct img_merge *job, struct err *e)
 {
-	uint64_t size = round_up(img_size(job->top), SECTOR_LEN);
-
-	if (check_job(job, e))
-		return -1;
-	if (size > img_size(job->base) &&
-	    img_resize(job->base, size, IMG_PREALLOC_OFF, e))
-		return -1;
-	if (copy(job, e) || img_flush(job->base, e))
+	if (check_job(job, e) || fill_base(job, e))
 		return -1;
 	if (job->keep || !job->top->drv->make_empty)
 		return 0;

@@ -227,19 +227,6 @@ static int empty_all(struct image *img, struct err *e)
 	return 0;
 }
 
-/* What was below has changed by now: it is recorded as it is. */
-static int relink(struct image *img, struct err *e)
-{
-	CLEANUP_FREE uint8_t *locator = malloc(VHDX_LOCATOR_MAX);
-	int64_t len;
-
-	if (!locator)
-		return err_nomem(e);
-	len = vhdx_locator_pack(locator, img->backing_name,
-	    &vhdx_of(img->backing)->h.data_write, e);
-	return len < 0 ? -1 : switch_locator(img, locator, (uint32_t)len, e);
-}
-
 int vhdx_make_empty(struct image *img, struct err *e)
 {
 	int rc;
@@ -247,10 +234,5 @@ int vhdx_make_empty(struct image *img, struct err *e)
 	rwlock_excl(&img->meta);
 	rc = empty_all(img, e);
 	rwlock_excl_end(&img->meta);
-	if (rc || image_commit(img, e))
-		return image_fail(img, e);
-	if (!img->backing || img->backing->drv != &vhdx_driver ||
-	    !vhdx_of(img)->m.has_parent)
-		return 0;
-	return relink(img, e) ? image_fail(img, e) : 0;
+	return rc || image_commit(img, e) ? image_fail(img, e) : 0;
 }
