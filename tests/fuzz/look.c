@@ -13,8 +13,9 @@
 struct image *fuzz_open(
     const char *format, const uint8_t *data, size_t len, unsigned flags)
 {
-	const struct img_open how = {
-	    .format = format, .flags = flags, .gate = IMG_GATE_DENY};
+	const struct img_open how = {.format = format,
+	    .flags = flags | IMG_O_NO_BACKING,
+	    .gate = IMG_GATE_DENY};
 	struct err e = ERR_INIT;
 	struct hostfile *f = host_open_memory("input", 0, &e);
 	struct image *img;
