@@ -208,7 +208,7 @@ bool handshake_tls(struct handshake *h)
 	}
 	h->tls = true;
 	*h->session = (struct session){0};
-	export_release(take(h->contexts_of));
+	h->contexts_of = NULL;
 	return true;
 }
 
@@ -223,6 +223,5 @@ bool handshake_run(struct handshake *h)
 	while (next == OPTION_MORE && time_left(h))
 		next = next_option(h);
 	free(take(h->identity));
-	export_release(take(h->contexts_of));
 	return next == OPTION_START;
 }

@@ -29,14 +29,12 @@ struct handshake {
 	bool no_zeroes;
 	bool tls;	/* the stream is encrypted                    */
 	char *identity; /* of the client; NULL when it is not known   */
-	/* whose contexts are selected; NULL: none are.  To be released. */
-	const struct export *contexts_of;
+	const struct export *contexts_of; /* whose contexts are selected */
 	struct session *session;
 };
 
 /*
- * True when the client is ready for requests; *session is filled in, and its
- * export is to be released.
+ * True when the client is ready for requests; *session is filled in.
  */
 bool handshake_run(struct handshake *h);
 

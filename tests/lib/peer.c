@@ -96,8 +96,7 @@ int peer_check_leaky(
 {
 	int rc;
 
-	/* A leak, and an image that was not closed, are errors to it. */
-	if (!strcmp(format, "vdi") || !strcmp(format, "parallels"))
+	if (!strcmp(format, "vdi")) /* a leak is an error to it */
 		return 0;
 	rc = peer_check_as(path, format, out, out_len);
 	return rc == 3 ? 0 : rc;
