@@ -11,7 +11,7 @@
 struct amend_args {
 	struct common c;
 	const char **options;
-	bool force; /* nothing that can be amended yet asks for it */
+	bool force;
 };
 
 static int print_options(const struct img_format *f)
@@ -75,7 +75,7 @@ static int amend_run(void *args)
 	if (!source_opts_valid(&a->c))
 		return EXIT_FAILURE;
 	s = source_operand(&a->c, a->c.operands[0]);
-	s.how.flags = IMG_O_RDWR;
+	s.how.flags = IMG_O_RDWR | (a->force ? IMG_O_FORCE : 0);
 	if (!source_cache(a->c.cache, "cache", &s.how.cache))
 		return EXIT_FAILURE;
 	rc = amend(a, &s, o, &e);
@@ -90,8 +90,7 @@ static const struct opt opts[] = {
     OPT_FORMAT(NULL),
     OPT_CACHE("writeback"),
     {0, "force", NULL,
-	"do what could lose access to an encrypted image; such images cannot "
-	"be amended yet",
+	"change key slots of an encrypted image even if its data is lost then",
 	offsetof(struct amend_args, force)},
     {'o', NULL, "options",
 	"what is to be changed, and to what; `-o help` lists what can be",

@@ -230,6 +230,29 @@ static int measure(struct options *o, uint64_t size, struct image *src,
 	return 0;
 }
 
+/* ---- amend -------------------------------------------------------------- */
+
+static const struct img_opt amend_opts[] = {
+    {"iter-time", IMG_OPT_NUM, "Time to spend in PBKDF in milliseconds", NULL},
+    {"keyslot", IMG_OPT_NUM, "Select a single keyslot to modify explicitly",
+	NULL},
+    {"new-secret", IMG_OPT_STR,
+	"New secret to set in the matching keyslots. Empty string to erase",
+	NULL},
+    {"old-secret", IMG_OPT_STR, "Select all keyslots that match this password",
+	NULL},
+    {"state", IMG_OPT_STR,
+	"Select new state of affected keyslots (active/inactive)", NULL},
+    {0},
+};
+
+static int amend(struct image *img, struct options *o, struct err *e)
+{
+	return luks_amend(of(img)->luks, o, img->flags & IMG_O_FORCE, e);
+}
+
+static const struct amend_ops amend_ops = {.amend = amend};
+
 /* ---- the rest ---------------------------------------------------------- */
 
 static int resize(
@@ -278,7 +301,8 @@ static int walk(struct image *img, struct walker *w, struct err *e)
 static int describe(struct image *img, struct img_info *out, struct err *e)
 {
 	const struct luks_image *k = of(img);
-	json_t *data = luks_describe(k->luks, k->header || !k->luks->payload);
+	json_t *data =
+	    luks_describe(k->luks, k->header || !k->luks->payload, NULL);
 
 	out->dirty = 0;
 	out->encrypted = true;
@@ -295,6 +319,7 @@ const struct driver luks_driver = {
 	    .can_measure = true,
 	    .born_random = true,
 	    .create_opts = create_opts,
+	    .amend_opts = amend_opts,
 	},
     .probe = probe,
     .open = open_image,
@@ -306,4 +331,5 @@ const struct driver luks_driver = {
     .measure = measure,
     .walk = walk,
     .describe = describe,
+    .amend = &amend_ops,
 };

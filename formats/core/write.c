@@ -388,6 +388,10 @@ int img_write_packed(struct image *img, const void *packed, size_t packed_len,
 	if (!img->codec)
 		return err_set(e, ERR_UNSUPPORTED, ENOTSUP,
 		    "Compression not supported for this file format");
+	if (img->cipher)
+		return err_set(e, ERR_UNSUPPORTED, ENOTSUP,
+		    "Compression and encryption not supported at the same "
+		    "time");
 	if (!is_aligned(off, img->unit) || !packed_len ||
 	    packed_len >=
 		(img->packs_only ? codec_bound(img->unit) + 1 : img->unit))

@@ -67,14 +67,12 @@ static int try_slots(
     struct luks *l, const char *pass, uint8_t *key, struct err *e)
 {
 	const char *problem = NULL;
-	unsigned active = 0;
 
 	for (unsigned i = 0; i < l->slot_n; i++) {
 		int rc;
 
 		if (!l->slot[i].active)
 			continue;
-		active++;
 		if (l->slot[i].problem) {
 			problem = l->slot[i].problem;
 			continue;
@@ -89,8 +87,7 @@ static int try_slots(
 		    "another one %s",
 		    l->name, problem);
 	return err_set(e, ERR_USAGE, EACCES,
-	    active ? "Invalid password, cannot unlock any keyslot"
-		   : "No active keyslot");
+	    "Invalid password, cannot unlock any keyslot");
 }
 
 int luks_unlock(struct luks *l, const char *pass, struct err *e)

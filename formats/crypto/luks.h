@@ -33,6 +33,7 @@
 #define LUKS_SLOTS_MAX	 32u
 #define LUKS_STRIPES	 4000u
 #define LUKS_STRIPES_MAX 16000u
+#define LUKS_ITER_MS_MAX 3600000u
 #define LUKS_TEXT_MAX	 64u /* bytes of a name of an algorithm, and a NUL */
 #define LUKS_DIGEST_MAX	 64u
 
@@ -87,8 +88,9 @@ void luks_free(struct luks *l); /* NULL is allowed */
 int luks_unlock(struct luks *l, const char *pass, struct err *e);
 /* For the data of one that is unlocked. */
 struct cipher *luks_cipher(const struct luks *l, struct err *e);
-/* What `info` shows; members in the order in which they are printed. */
-json_t *luks_describe(const struct luks *l, bool detached);
+/* What `info` shows, in the order in which that is printed; with a member
+ * `format`, unless NULL. */
+json_t *luks_describe(const struct luks *l, bool detached, const char *format);
 /* Are all secrets there that these options name?  NULL with *e set: no. */
 const char *luks_secret(struct options *o, const char *key, struct err *e);
 
@@ -101,7 +103,7 @@ struct luks_params {
 	uint64_t iter_ms;
 };
 /* key-secret, cipher-alg, cipher-mode, ivgen-alg, ivgen-hash-alg, hash-alg,
- * iter-time.  `prefix` is put before these names in messages. */
+ * iter-time.  `prefix` is put before the first of them in messages. */
 int luks_params_read(struct options *o, const char *prefix,
     struct luks_params *p, struct err *e);
 /* Bytes of the header with all key slots. */

@@ -15,8 +15,8 @@ void luks2_free(struct luks2 *v)
 {
 	(void)v;
 }
-json_t *luks2_describe(const struct luks *l, bool detached)
+json_t *luks2_describe(const struct luks *l, bool detached, const char *format)
 {
-	(void)l, (void)detached;
+	(void)l, (void)detached, (void)format;
 	return NULL;
 }

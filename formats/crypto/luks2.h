@@ -15,6 +15,6 @@ int luks2_read(struct luks *l, struct err *e);
 /* It begins as no header: perhaps the second copy is there. */
 int luks2_read_second(struct luks *l, struct err *e);
 void luks2_free(struct luks2 *v); /* NULL is allowed */
-json_t *luks2_describe(const struct luks *l, bool detached);
+json_t *luks2_describe(const struct luks *l, bool detached, const char *format);
 
 #endif

@@ -33,14 +33,14 @@ static json_t *slots(const struct luks *l)
 	return list;
 }
 
-json_t *luks_describe(const struct luks *l, bool detached)
+json_t *luks_describe(const struct luks *l, bool detached, const char *format)
 {
 	char alg[2 * LUKS_TEXT_MAX];
 	struct luks_mode m;
 	json_t *o;
 
 	if (l->version == 2)
-		return luks2_describe(l, detached);
+		return luks2_describe(l, detached, format);
 	o = json_object();
 	luks_mode_split(l->mode, &m);
 	luks_cipher_alg(l, alg, sizeof alg);
@@ -50,6 +50,8 @@ json_t *luks_describe(const struct luks *l, bool detached)
 	add_text(o, "uuid", l->uuid);
 	if (*m.iv_hash)
 		add_text(o, "ivgen-hash-alg", m.iv_hash);
+	if (format)
+		add_text(o, "format", format);
 	add_text(o, "cipher-mode", m.mode);
 	json_object_set_new(o, "slots", slots(l));
 	add_int(o, "payload-offset", l->payload);

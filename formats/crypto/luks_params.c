@@ -72,16 +72,15 @@ bool luks_cipher_alg(const struct luks *l, char *out, size_t size)
 
 /* ---- options ----------------------------------------------------------- */
 
-static int refuse_word(
-    const char *prefix, const char *key, const char *value, struct err *e)
+static int refuse_word(const char *key, const char *value, struct err *e)
 {
-	return err_usage(e, "Parameter '%s%s' does not accept value '%s'",
-	    prefix, key, value);
+	return err_usage(
+	    e, "Parameter '%s' does not accept value '%s'", key, value);
 }
 
 /* One of some words; `given` where the option is not there. */
-static const char *get_word(struct options *o, const char *prefix,
-    const char *key, const char *const *words, const char *given, struct err *e)
+static const char *get_word(struct options *o, const char *key,
+    const char *const *words, const char *given, struct err *e)
 {
 	const char *value = options_get(o, key);
 
@@ -90,12 +89,11 @@ static const char *get_word(struct options *o, const char *prefix,
 	for (; *words; words++)
 		if (!strcmp(*words, value))
 			return value;
-	refuse_word(prefix, key, value, e);
+	refuse_word(key, value, e);
 	return NULL;
 }
 
-static const struct alg *get_alg(
-    struct options *o, const char *prefix, struct err *e)
+static const struct alg *get_alg(struct options *o, struct err *e)
 {
 	const char *value = options_get(o, "cipher-alg");
 
@@ -104,7 +102,7 @@ static const struct alg *get_alg(
 	for (size_t i = 0; i < ARRAY_N(algs); i++)
 		if (!strcmp(algs[i].user, value))
 			return &algs[i];
-	refuse_word(prefix, "cipher-alg", value, e);
+	refuse_word("cipher-alg", value, e);
 	return NULL;
 }
 
@@ -116,19 +114,16 @@ static int put_mode(struct luks_params *p, const char *mode, const char *iv,
 }
 
 /* The names of the file have 31 bytes at most: all of ours are shorter. */
-static int read_algs(
-    struct options *o, const char *prefix, struct luks_params *p, struct err *e)
+static int read_algs(struct options *o, struct luks_params *p, struct err *e)
 {
-	const struct alg *alg = get_alg(o, prefix, e);
-	const char *mode =
-	    get_word(o, prefix, "cipher-mode", mode_words, "xts", e);
-	const char *iv =
-	    get_word(o, prefix, "ivgen-alg", iv_words, "plain64", e);
+	const struct alg *alg = get_alg(o, e);
+	const char *mode = get_word(o, "cipher-mode", mode_words, "xts", e);
+	const char *iv = get_word(o, "ivgen-alg", iv_words, "plain64", e);
 	const char *iv_hash =
-	    get_word(o, prefix, "ivgen-hash-alg", hash_words, "sha256", e);
+	    get_word(o, "ivgen-hash-alg", hash_words, "sha256", e);
 	struct cipher_spec s;
 
-	p->hash = get_word(o, prefix, "hash-alg", hash_words, "sha256", e);
+	p->hash = get_word(o, "hash-alg", hash_words, "sha256", e);
 	if (!alg || !mode || !iv || !iv_hash || !p->hash)
 		return -1;
 	if (strcmp(iv, "essiv"))
@@ -153,10 +148,9 @@ int luks_params_read(
 	p->secret = object_secret(id, e);
 	if (!p->secret || options_u64(o, "iter-time", &p->iter_ms, e) < 0)
 		return -1;
-	if (p->iter_ms > 3600000)
+	if (p->iter_ms > LUKS_ITER_MS_MAX)
 		return err_usage(e,
-		    "Parameter '%siter-time' must be at most 3600000 "
-		    "milliseconds",
-		    prefix);
-	return read_algs(o, prefix, p, e);
+		    "Parameter 'iter-time' must be at most %u milliseconds",
+		    LUKS_ITER_MS_MAX);
+	return read_algs(o, p, e);
 }

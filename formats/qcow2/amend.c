@@ -3,6 +3,7 @@
  * Changing what an image was created with.
  *
  * All that can be refused is refused before anything changes.  Then:
+ *   0 key slots of the encryption header
  *   1 the header: version up, features, names, width of the counts, all with
  *     one write of it
  *   2 the size
@@ -16,6 +17,7 @@
 #include <sys/stat.h>
 
 #include "amend.h"
+#include "crypt.h"
 #include "params.h"
 #include "resize.h"
 
@@ -27,11 +29,17 @@ const struct img_opt qcow2_amend_opts[] = {
     {"data_file", IMG_OPT_STR, "File name of an external data file", NULL},
     {"data_file_raw", IMG_OPT_BOOL,
 	"The external data file must stay valid as a raw image", NULL},
-    {"encrypt.iter-time", IMG_OPT_NUM, NULL, NULL},
-    {"encrypt.keyslot", IMG_OPT_NUM, NULL, NULL},
-    {"encrypt.new-secret", IMG_OPT_STR, NULL, NULL},
-    {"encrypt.old-secret", IMG_OPT_STR, NULL, NULL},
-    {"encrypt.state", IMG_OPT_STR, NULL, NULL},
+    {"encrypt.iter-time", IMG_OPT_NUM, "Time to spend in PBKDF in milliseconds",
+	NULL},
+    {"encrypt.keyslot", IMG_OPT_NUM,
+	"Select a single keyslot to modify explicitly", NULL},
+    {"encrypt.new-secret", IMG_OPT_STR,
+	"New secret to set in the matching keyslots. Empty string to erase",
+	NULL},
+    {"encrypt.old-secret", IMG_OPT_STR,
+	"Select all keyslots that match this password", NULL},
+    {"encrypt.state", IMG_OPT_STR,
+	"Select new state of affected keyslots (active/inactive)", NULL},
     {"lazy_refcounts", IMG_OPT_BOOL, "Postpone refcount updates", NULL},
     {"refcount_bits", IMG_OPT_NUM, "Width of a reference count entry in bits",
 	NULL},
@@ -134,15 +142,6 @@ static int check_backing(const struct image *img, struct plan *p, struct err *e)
 	err_usage(e, "Cannot amend the backing file");
 	err_hint(e, "Use rebase for that.");
 	return -1;
-}
-
-static int check_encryption(struct plan *p, struct err *e)
-{
-	for (const struct img_opt *d = qcow2_amend_opts; d->name; d++)
-		if (!d->help && options_has(p->o, d->name))
-			return err_usage(e, "Can't amend encryption options - "
-					    "encryption not present");
-	return 0;
 }
 
 static int check_snapshots(
@@ -339,8 +338,8 @@ static int amend(struct image *img, struct options *o, struct err *e)
 	struct plan p = {.o = o};
 	bool down;
 
-	if (check_encryption(&p, e) || read_plan(img, &p, e) ||
-	    check(img, &p, e))
+	if (read_plan(img, &p, e) || check(img, &p, e) ||
+	    qcow2_crypt_amend(img, o, e))
 		return -1;
 	down = p.version < q->h.version;
 	if (change_header(img, &p, e))

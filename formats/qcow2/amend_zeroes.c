@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "../core/crypt.h"
 #include "../core/request.h"
 #include "amend.h"
 
@@ -28,9 +29,21 @@ struct zeroes {
 
 /* ---- one entry ----------------------------------------------------------- */
 
+/* What the cluster has to hold to read as zeroes at `guest`. */
+static int put_zeroes(
+    struct image *img, uint64_t host, uint64_t guest, struct err *e)
+{
+	const struct iovec zeroes = {NULL, qcow2_of(img)->cluster_len};
+
+	if (img->cipher)
+		return crypt_pwritev(
+		    img, img->file, &zeroes, 1, host, guest, e);
+	return host_zero(img->file, host, zeroes.iov_len, 0, e);
+}
+
 /* Clusters of zeroes with as many owners as the table. */
-static int new_zeroes(
-    struct image *img, uint64_t owners, uint64_t *host, struct err *e)
+static int new_zeroes(struct image *img, uint64_t owners, uint64_t guest,
+    uint64_t *host, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
 	uint64_t got, cl;
@@ -41,8 +54,7 @@ static int new_zeroes(
 	cl = *host >> q->h.cluster_bits;
 	while (added < (int)owners && !qcow2_refcount_add(img, cl, 1, 1, e))
 		added++;
-	if (added == (int)owners &&
-	    !host_zero(img->file, *host, q->cluster_len, 0, e))
+	if (added == (int)owners && !put_zeroes(img, *host, guest, e))
 		return 0;
 	while (added--)
 		if (qcow2_refcount_add(img, cl, 1, -1, e))
@@ -52,7 +64,7 @@ static int new_zeroes(
 
 /* Where the zeroes of an entry will be; 0: nowhere, it becomes a hole. */
 static int place_zeroes(struct image *img, const struct qcow2_entry *n,
-    uint64_t owners, uint64_t *host, struct err *e)
+    uint64_t owners, uint64_t guest, uint64_t *host, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
 	uint64_t cl = n->host >> q->h.cluster_bits, count = 0;
@@ -67,18 +79,18 @@ static int place_zeroes(struct image *img, const struct qcow2_entry *n,
 		    (unsigned long long)count, (unsigned long long)owners);
 	*host = n->host;
 	if (n->host && count == owners && !clusterset_any(&q->meta, cl, 1))
-		return host_zero(img->file, *host, q->cluster_len, 0, e);
+		return put_zeroes(img, *host, guest, e);
 	*host = 0;
 	if (n->host && quarantine_n(&img->quarantine) + owners > RETIRED_MAX)
 		return err_set(e, ERR_SYSTEM, EFBIG,
 		    "%s: more than %u references to zero clusters of one L2 "
 		    "table: delete snapshots first",
 		    img->name, RETIRED_MAX);
-	return q->h.backing ? new_zeroes(img, owners, host, e) : 0;
+	return q->h.backing ? new_zeroes(img, owners, guest, host, e) : 0;
 }
 
 static int change_entry(struct image *img, struct table *slice, uint32_t ix,
-    uint64_t owners, struct err *e)
+    uint64_t owners, uint64_t guest, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
 	struct qcow2_entry old, n = {0};
@@ -86,7 +98,7 @@ static int change_entry(struct image *img, struct table *slice, uint32_t ix,
 
 	qcow2_entry_get(q, slice, ix, &old);
 	if (tables_change(q->tables, slice, e) ||
-	    place_zeroes(img, &old, owners, &host, e))
+	    place_zeroes(img, &old, owners, guest, &host, e))
 		return -1;
 	if (host)
 		n.l2 = host | (owners == 1 ? QCOW2_COPIED : 0);
@@ -109,15 +121,14 @@ static int change_slice(struct image *img, struct table *slice, uint64_t guest,
 	const struct zeroes *z = arg;
 
 	for (uint32_t ix = 0; ix < q->slice_len / q->l2_entry_len; ix++) {
+		uint64_t at = guest + ((uint64_t)ix << q->h.cluster_bits);
 		struct qcow2_entry n;
 
 		qcow2_entry_get(q, slice, ix, &n);
 		if ((n.l2 & QCOW2_PACKED) || !(n.l2 & QCOW2_ZERO))
 			continue;
-		if (qcow2_entry_check(img, &n,
-			guest + ((uint64_t)ix << q->h.cluster_bits), e))
-			return -1;
-		if (change_entry(img, slice, ix, z->owners, e))
+		if (qcow2_entry_check(img, &n, at, e) ||
+		    change_entry(img, slice, ix, z->owners, at, e))
 			return -1;
 	}
 	return 0;

@@ -342,8 +342,12 @@ static int keep_structures(struct check *c, struct err *e)
 
 int check_mapping(struct check *c, struct err *e)
 {
-	if (check_count(c, 0, c->q->cluster_len, 1, e) || active_l1(c, e) ||
-	    snapshots(c, e) || check_bitmaps(c, e) ||
+	const struct qcow2_header *h = &c->q->h;
+
+	if (check_count(c, 0, c->q->cluster_len, 1, e) ||
+	    (h->crypt.len &&
+		check_count(c, h->crypt.host, h->crypt.len, 1, e)) ||
+	    active_l1(c, e) || snapshots(c, e) || check_bitmaps(c, e) ||
 	    (c->repair && keep_structures(c, e)))
 		return -1;
 	return check_l2_tables(c, e);

@@ -2,7 +2,8 @@
 /*
  * Making a qcow2 image.
  *
- * Clusters in this order: header, refcount table, refcount blocks, L1 table.
+ * Clusters in this order: header, refcount table, refcount blocks, L1 table,
+ * encryption header.
  * The header goes last: until it is there the file is no image at all.
  */
 #include <errno.h>
@@ -18,7 +19,7 @@ struct layout {
 	uint32_t cluster_len;
 	uint64_t reftable_cl; /* the table begins at cluster 1 */
 	uint64_t refblock_n;
-	uint64_t l1_cl, used_cl;
+	uint64_t l1_cl, crypt_len, used_cl;
 };
 
 static struct layout lay_out(const struct qcow2_params *p)
@@ -27,7 +28,8 @@ static struct layout lay_out(const struct qcow2_params *p)
 	uint64_t fixed;
 
 	l.l1_cl = div_up(p->l1_n * 8, l.cluster_len);
-	fixed = 1 + l.l1_cl;
+	l.crypt_len = qcow2_crypt_len(&p->crypt);
+	fixed = 1 + l.l1_cl + div_up(l.crypt_len, l.cluster_len);
 	qcow2_refcount_space(p, fixed, &l.reftable_cl, &l.refblock_n);
 	l.used_cl = fixed + l.reftable_cl + l.refblock_n;
 	return l;
@@ -41,6 +43,11 @@ static uint64_t refblock_host(const struct layout *l, uint64_t i)
 static uint64_t l1_host(const struct layout *l)
 {
 	return refblock_host(l, l->refblock_n);
+}
+
+static uint64_t crypt_host(const struct layout *l)
+{
+	return l1_host(l) + l->l1_cl * l->cluster_len;
 }
 
 static int write_reftable(
@@ -89,11 +96,16 @@ static void set_header(struct qcow2_header *h, const struct layout *l,
 	    .reftable_host = l->cluster_len,
 	    .reftable_cl = (uint32_t)l->reftable_cl,
 	    .refcount_order = p->refcount_order,
+	    .crypt_method = p->crypt.method,
 	    .compression = p->compression,
 	    .backing = (char *)a->backing,
 	    .backing_fmt = (char *)a->backing_fmt,
 	    .data_file = (char *)p->data_file,
 	};
+	if (l->crypt_len) {
+		h->crypt.host = crypt_host(l);
+		h->crypt.len = l->crypt_len;
+	}
 	if (p->data_file)
 		h->incompatible |= QCOW2_I_DATA_FILE;
 	if (p->compression)
@@ -202,13 +214,19 @@ static int create_data_file(
 static int preallocate(
     const struct create_args *a, const struct qcow2_params *p, struct err *e)
 {
+	CLEANUP(options) struct options *o = options_new(e);
 	const struct img_open how = {.format = "qcow2",
 	    .flags = IMG_O_RDWR | IMG_O_NO_BACKING,
+	    .options = o,
 	    .cache = a->file->flags & HOST_NOSYNC ? IMG_CACHE_UNSAFE
 						  : IMG_CACHE_WRITEBACK};
-	struct image *img = img_open_host(host_ref(a->file), &how, e);
+	struct image *img;
 	int rc;
 
+	if (!o || options_set(o, "encrypt.key-secret",
+		      options_get(a->o, "encrypt.key-secret"), e))
+		return -1;
+	img = img_open_host(host_ref(a->file), &how, e);
 	if (!img)
 		return -1;
 	rc = img_preallocate(img, 0, p->size, p->prealloc, e);
@@ -226,6 +244,8 @@ int qcow2_create(const struct create_args *a, struct err *e)
 	    write_reftable(a->file, &l, e) ||
 	    write_refblocks(a->file, &l, &p, e) ||
 	    (p.l1_n && host_zero(a->file, l1_host(&l), p.l1_n * 8, 0, e)) ||
+	    qcow2_crypt_create(
+		a->file, a->name, crypt_host(&l), l.cluster_len, &p.crypt, e) ||
 	    host_pwrite(a->file, header, l.cluster_len, 0, e))
 		return -1;
 	return p.prealloc == IMG_PREALLOC_OFF ? 0 : preallocate(a, &p, e);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What `info` shows of a qcow2 image: see driver.h. */
-#include "qcow2.h"
+#include "crypt.h"
 
 /*
  * A string of the file.  JSON holds UTF-8 only; of other bytes only the ASCII
@@ -50,15 +50,6 @@ static json_t *bitmaps(const struct qcow2_bitmap_list *list)
 	return out;
 }
 
-static json_t *encryption(const struct qcow2_header *h)
-{
-	json_t *o = json_object();
-
-	json_object_set_new(
-	    o, "format", json_string(h->crypt_method == 1 ? "aes" : "luks"));
-	return o;
-}
-
 static void add_data_file(json_t *o, const struct qcow2 *q)
 {
 	if (!(q->h.incompatible & QCOW2_I_DATA_FILE))
@@ -88,7 +79,7 @@ static json_t *specific(
 	json_object_set_new(
 	    o, "refcount-bits", json_integer(1 << h->refcount_order));
 	if (h->crypt_method)
-		json_object_set_new(o, "encrypt", encryption(h));
+		json_object_set_new(o, "encrypt", qcow2_crypt_describe(q));
 	add_data_file(o, q);
 	if (v3) {
 		json_object_set_new(o, "corrupt",

@@ -248,6 +248,26 @@ static int check_bitmaps(
 	    len, file_len, e);
 }
 
+/* There is a header just when the method needs one. */
+static int check_crypt(
+    const struct qcow2_header *h, uint64_t file_len, struct err *e)
+{
+	bool luks = h->crypt_method == QCOW2_CRYPT_LUKS;
+
+	if (luks != (h->crypt.len != 0))
+		return err_damaged(e,
+		    "qcow2 header: encryption method %" PRIu32
+		    " %s an encryption header",
+		    h->crypt_method, luks ? "without" : "with");
+	if (!luks)
+		return 0;
+	if (h->crypt.len > QCOW2_CRYPT_LEN_MAX)
+		return qcow2_bad_max(e, "length of the encryption header",
+		    h->crypt.len, QCOW2_CRYPT_LEN_MAX);
+	return check_table(h, "offset of the encryption header", h->crypt.host,
+	    h->crypt.len, file_len, e);
+}
+
 /* What says something about what is not there says nothing. */
 static void drop_meaningless(struct qcow2_header *h)
 {
@@ -265,7 +285,8 @@ static int read_all(
 {
 	if (read_fixed(f, h, e) || qcow2_header_extensions(f, h, e) ||
 	    check_numbers(h, e) || check_tables(h, check, host_size(f), e) ||
-	    check_bitmaps(h, host_size(f), e))
+	    check_bitmaps(h, host_size(f), e) ||
+	    check_crypt(h, host_size(f), e))
 		return -1;
 	drop_meaningless(h);
 	return 0;

@@ -151,6 +151,16 @@ static int get_bitmaps(
 	return 0;
 }
 
+static int get_crypt(struct qcow2_header *h, const struct ext *x, struct err *e)
+{
+	if (x->len != 16)
+		return qcow2_bad_field(
+		    e, "length of the encryption extension", x->len, "16");
+	h->crypt.host = be64(x->data);
+	h->crypt.len = be64(x->data + 8);
+	return 0;
+}
+
 static int get_ext(struct qcow2_header *h, struct qcow2_ext ***tail,
     const struct ext *x, struct err *e)
 {
@@ -161,6 +171,8 @@ static int get_ext(struct qcow2_header *h, struct qcow2_ext ***tail,
 		return set_text(&h->data_file, x->data, x->len, e);
 	case QCOW2_EXT_BITMAPS:
 		return get_bitmaps(h, x, e);
+	case QCOW2_EXT_ENCRYPTION:
+		return get_crypt(h, x, e);
 	case QCOW2_EXT_FEATURES: /* written anew, for what we know */
 		return 0;
 	default:

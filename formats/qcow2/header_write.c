@@ -119,12 +119,24 @@ static void put_bitmaps(struct out *o, const struct qcow2_header *h)
 	put_be64(p + 16, h->bitmaps.dir_host);
 }
 
+static void put_crypt(struct out *o, const struct qcow2_header *h)
+{
+	uint8_t *p = put_ext(o, QCOW2_EXT_ENCRYPTION, 16);
+
+	if (!p)
+		return;
+	put_be64(p, h->crypt.host);
+	put_be64(p + 8, h->crypt.len);
+}
+
 static void put_extensions(
     struct out *o, const struct qcow2_header *h, bool with_features)
 {
 	put_text(o, QCOW2_EXT_BACKING_FORMAT, h->backing_fmt);
 	if (h->incompatible & QCOW2_I_DATA_FILE)
 		put_text(o, QCOW2_EXT_DATA_FILE, h->data_file);
+	if (h->crypt.len)
+		put_crypt(o, h);
 	if (h->version >= 3 && with_features)
 		put_features(o);
 	if (h->bitmaps.present)

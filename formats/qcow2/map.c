@@ -197,6 +197,7 @@ static int map_cluster(struct image *img, const struct qcow2_entry *n,
 			return bad_l2(
 			    img, guest, "has data but no host cluster", e);
 		x->flags = n->l2 & QCOW2_COPIED ? 0 : EXT_F_SHARED;
+		x->flags |= img->cipher ? EXT_F_CRYPT : 0;
 	} else if (kind == QCOW2_SUB_ZERO) {
 		x->kind = EXT_ZERO;
 		x->flags = qcow2_owns_space(q, n) ? EXT_F_SPACE : 0;

@@ -14,7 +14,8 @@ static uint64_t full_len(const struct qcow2_params *p, uint64_t disk_len)
 	uint64_t cluster_len = 1ull << p->cluster_bits;
 	uint64_t l2_cl = p->l1_n; /* each L2 table is one cluster */
 	uint64_t l1_cl = div_up(l2_cl * 8, cluster_len);
-	uint64_t used = 1 + l1_cl + l2_cl + disk_len / cluster_len;
+	uint64_t crypt_cl = div_up(qcow2_crypt_len(&p->crypt), cluster_len);
+	uint64_t used = 1 + l1_cl + l2_cl + crypt_cl + disk_len / cluster_len;
 	uint64_t table, blocks;
 
 	qcow2_refcount_space(p, used, &table, &blocks);

@@ -112,6 +112,7 @@ int qcow2_own_metadata(struct image *img, struct err *e)
 	    own(img, "L1 table", h->l1_host, 8ull * h->l1_n, e) ||
 	    own(img, "refcount table", h->reftable_host,
 		(uint64_t)h->reftable_cl * q->cluster_len, e) ||
+	    own(img, "encryption header", h->crypt.host, h->crypt.len, e) ||
 	    own_refblocks(img, e) || own_l2_tables(img, e) ||
 	    own_snapshots(img, e) || own_bitmaps(img, e))
 		return -1;

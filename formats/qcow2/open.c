@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "../core/open.h"
-#include "qcow2.h"
+#include "crypt.h"
 
 bool qcow2_cluster_ok(const struct qcow2 *q, uint64_t host, uint64_t len)
 {
@@ -115,10 +115,6 @@ static int refuse(struct image *img, struct err *e)
 	const struct qcow2 *q = qcow2_of(img);
 	bool check = img->flags & IMG_O_CHECK;
 
-	if (q->h.crypt_method && img->open_gate != IMG_GATE_METADATA)
-		return err_unsupported(e,
-		    "%s: the image is encrypted (%s), which is not supported",
-		    img->name, q->h.crypt_method == 1 ? "aes" : "luks");
 	if (!image_writable(img) || check)
 		return 0;
 	if (q->h.incompatible & QCOW2_I_CORRUPT)
@@ -179,7 +175,8 @@ static int open_rest(struct image *img, struct options *o, struct err *e)
 	if (!q->tables)
 		return -1;
 	img->tables = q->tables;
-	if (refuse(img, e) || open_data_file(img, o, e))
+	if (refuse(img, e) || open_data_file(img, o, e) ||
+	    qcow2_crypt_open(img, o, e))
 		return -1;
 	if (q->data && q->data != img->file && open_lock(q->data, e))
 		return -1;
@@ -202,6 +199,7 @@ static void close_image(struct image *img)
 	qcow2_drop_slices(q, q->reftable, q->reftable_slices_n);
 	tables_free(q->tables);
 	clusterset_destroy(&q->meta);
+	luks_free(q->luks);
 	if (q->data != img->file)
 		host_put(q->data);
 	qcow2_header_clear(&q->h);

@@ -9,6 +9,25 @@
 
 /* In the order in which they are printed; `shown` as they are printed. */
 const struct img_opt qcow2_create_opts[] = {
+    {"encryption", IMG_OPT_BOOL,
+	"Encrypt the image with format 'aes'. (Deprecated in favor of "
+	"encrypt.format=aes)",
+	NULL},
+    {"encrypt.format", IMG_OPT_STR,
+	"Encrypt the image, format choices: 'aes', 'luks'", NULL},
+    {"encrypt.key-secret", IMG_OPT_STR,
+	"ID of secret providing qcow AES key or LUKS passphrase", NULL},
+    {"encrypt.cipher-alg", IMG_OPT_STR, "Name of encryption cipher algorithm",
+	NULL},
+    {"encrypt.cipher-mode", IMG_OPT_STR, "Name of encryption cipher mode",
+	NULL},
+    {"encrypt.ivgen-alg", IMG_OPT_STR, "Name of IV generator algorithm", NULL},
+    {"encrypt.ivgen-hash-alg", IMG_OPT_STR,
+	"Name of IV generator hash algorithm", NULL},
+    {"encrypt.hash-alg", IMG_OPT_STR, "Name of encryption hash algorithm",
+	NULL},
+    {"encrypt.iter-time", IMG_OPT_NUM, "Time to spend in PBKDF in milliseconds",
+	NULL},
     {"cluster_size", IMG_OPT_SIZE, "qcow2 cluster size", "65536"},
     {"extended_l2", IMG_OPT_BOOL, "Extended L2 tables", "off"},
     {"preallocation", IMG_OPT_STR,
@@ -129,7 +148,7 @@ static int get_all(struct options *o, struct qcow2_params *p, struct err *e)
 	    get_word(o, "preallocation", "preallocation", modes, &mode, e) ||
 	    get_word(o, "compression_type", "compression-type", codecs,
 		&p->compression, e) ||
-	    check_level(o, p, e) ||
+	    check_level(o, p, e) || qcow2_crypt_params(o, &p->crypt, e) ||
 	    options_bool(o, "extended_l2", &p->extended, e) < 0 ||
 	    options_bool(o, "data_file_raw", &p->data_raw, e) < 0 ||
 	    options_bool(o, "lazy_refcounts", &p->lazy, e) < 0)
@@ -162,6 +181,21 @@ static int check_version(const struct qcow2_params *p, struct err *e)
 	return 0;
 }
 
+/* What is not encrypted would be read as if it were. */
+static int check_crypt(const struct qcow2_params *p, struct err *e)
+{
+	if (p->crypt.method == QCOW2_CRYPT_NONE)
+		return 0;
+	if (p->data_raw)
+		return err_usage(e,
+		    "Encryption and data-file-raw cannot be used at the same "
+		    "time");
+	if (p->version < 3 && p->prealloc != IMG_PREALLOC_OFF)
+		return err_usage(e, "Preallocation of encrypted images is only "
+				    "supported with " COMPAT_HINT);
+	return 0;
+}
+
 static int check_together(
     const struct qcow2_params *p, bool has_backing, struct err *e)
 {
@@ -186,7 +220,7 @@ int qcow2_params_read(struct options *o, uint64_t size, bool has_backing,
     struct qcow2_params *p, struct err *e)
 {
 	*p = (struct qcow2_params){.size = size};
-	if (get_all(o, p, e) || check_version(p, e) ||
+	if (get_all(o, p, e) || check_version(p, e) || check_crypt(p, e) ||
 	    check_together(p, has_backing, e))
 		return -1;
 	p->l1_n = qcow2_l1_entries(size, p->cluster_bits, p->extended);

@@ -3,7 +3,7 @@
 #ifndef IMGD_QCOW2_PARAMS_H
 #define IMGD_QCOW2_PARAMS_H
 
-#include "qcow2.h"
+#include "crypt.h"
 
 struct qcow2_params {
 	unsigned version, cluster_bits, refcount_order;
@@ -11,6 +11,7 @@ struct qcow2_params {
 	bool extended, lazy, data_raw;
 	enum img_prealloc prealloc;
 	const char *data_file; /* NULL: none; belongs to the options */
+	struct qcow2_crypt_params crypt;
 	uint64_t size, l1_n;
 };
 

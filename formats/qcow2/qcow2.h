@@ -37,6 +37,7 @@
 #define QCOW2_BITMAP_DIR_MAX	 (1024u * QCOW2_BITMAPS_MAX) /* bytes */
 #define QCOW2_BITMAP_DATA_MAX	 (512u << 20) /* bytes of one bitmap's bits */
 #define QCOW2_BACKING_MAX	 1023u	      /* bytes of a name */
+#define QCOW2_CRYPT_LEN_MAX	 (64u << 20)  /* bytes */
 #define QCOW2_HEADER_EXT_MAX	 65536u	      /* bytes of all extensions */
 
 /* Incompatible features: header bytes 72-79. */
@@ -69,6 +70,8 @@
 #define QCOW2_L2_RESERVED	0x3f000000000001feull
 #define QCOW2_REFTABLE_RESERVED 0x1ffull
 
+enum qcow2_crypt { QCOW2_CRYPT_NONE, QCOW2_CRYPT_AES, QCOW2_CRYPT_LUKS };
+
 /* A header extension that is kept as it is. */
 struct qcow2_ext {
 	uint32_t type, len;
@@ -82,8 +85,8 @@ struct qcow2_header {
 	uint64_t backing_host;
 	uint32_t backing_len;
 	unsigned cluster_bits;
-	uint64_t size; /* guest bytes */
-	uint32_t crypt_method;
+	uint64_t size;	       /* guest bytes */
+	uint32_t crypt_method; /* enum qcow2_crypt */
 	uint32_t l1_n;
 	uint64_t l1_host;
 	uint64_t reftable_host;
@@ -101,6 +104,9 @@ struct qcow2_header {
 		uint32_t n;
 		uint64_t dir_len, dir_host;
 	} bitmaps;
+	struct {
+		uint64_t host, len; /* of the encryption header; len 0: none */
+	} crypt;
 	struct qcow2_ext *unknown; /* other extensions, in their order */
 };
 
@@ -115,6 +121,7 @@ struct qcow2 {
 	enum codec codec;
 	bool data_raw;
 	bool metadata_only;    /* a data file was not opened (gate) */
+	struct luks *luks;     /* encrypted so; else NULL */
 	struct hostfile *data; /* where guest clusters are: file or data file */
 
 	/* Runtime options. */

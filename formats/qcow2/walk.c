@@ -243,6 +243,8 @@ static int walk(struct walk *k, struct err *e)
 		reftable_len, e) ||
 	    check_entries(
 		&k->c, h->reftable_host, reftable_len / 8, 1, block_entry, e) ||
+	    emit(k, META_OTHER, "encryption header", h->crypt.host,
+		h->crypt.len, e) ||
 	    emit(k, META_TABLE, "L1 table", h->l1_host, h->l1_n * 8ull, e) ||
 	    check_entries(&k->c, h->l1_host, h->l1_n, 1, l1_entry, e))
 		return -1;

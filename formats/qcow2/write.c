@@ -378,6 +378,9 @@ static void new_entry(const struct qcow2 *q, const struct reservation *r,
 	}
 	n->host = r->host - r->guest + guest;
 	n->l2 = n->host | QCOW2_COPIED;
+	/* Zeroes of the host are none of the guest's. */
+	if (r->space_only && q->sub_n == 1 && q->h.crypt_method)
+		n->l2 |= QCOW2_ZERO;
 	if (q->sub_n == 1 || r->space_only)
 		return;
 	covered = sub_bits(q, guest, r->guest, r->guest + r->len);

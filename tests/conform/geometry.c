@@ -119,6 +119,29 @@ static const struct geometry table[] = {
 	BASE_VMDK, true},
     {"vmdk, flat files", "vmdk", "subformat=twoGbMaxExtentFlat", 3 * MiB, 0, 0,
 	true},
+    {"luks 4k, base", "qcow2",
+	"cluster_size=4k,encrypt.format=luks,encrypt.iter-time=1,"
+	"encrypt.key-secret=" GEOMETRY_SECRET,
+	2 * MiB + 512, 0, BASE_QCOW2, false},
+    {"luks 64k, metadata", "qcow2",
+	"preallocation=metadata,encrypt.format=luks,encrypt.iter-time=1,"
+	"encrypt.key-secret=" GEOMETRY_SECRET,
+	2 * MiB + 512, 3, 0, false},
+    {"luks, extended 16k", "qcow2",
+	"extended_l2=on,cluster_size=16k,encrypt.format=luks,"
+	"encrypt.iter-time=1,encrypt.key-secret=" GEOMETRY_SECRET,
+	2 * MiB + 512, 0, 0, false},
+    {"luks, data file 64k", "qcow2",
+	"data_file=data.raw,encrypt.format=luks,encrypt.iter-time=1,"
+	"encrypt.key-secret=" GEOMETRY_SECRET,
+	2 * MiB + 512, 0, 0, true},
+    {"aes 64k, base", "qcow2",
+	"encrypt.format=aes,encrypt.key-secret=" GEOMETRY_SECRET, 2 * MiB + 512,
+	0, BASE_RAW_SHORT, false},
+    {"aes 512, version 2", "qcow2",
+	"cluster_size=512,compat=v2,encrypt.format=aes,"
+	"encrypt.key-secret=" GEOMETRY_SECRET,
+	1 * MiB, 0, 0, false},
 
     {"data file 4k", "qcow2", "cluster_size=4k,data_file=data.raw",
 	2 * MiB + 512, 0, 0, true},

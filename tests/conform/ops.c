@@ -294,7 +294,7 @@ void ops_step(struct subject *s, struct ops_counts *n)
 		do_trim(s);
 	else if (dice < 70)
 		do_read(s);
-	else if (dice < 80 && s->img->codec && !s->g->files)
+	else if (dice < 80 && s->img->codec && !s->g->files && !s->img->cipher)
 		do_packed(s, n);
 	else if (dice < 92)
 		do_batch(s, n);

@@ -4,24 +4,8 @@
 # with every cipher, mode and hash that both have.
 . "$(dirname "$0")/../lib/e2e.sh"
 . "$SRC/tests/lib/peer.sh"
+. "$SRC/tests/lib/crypt.sh"
 needs cryptsetup
-
-# It measures its own speed, which it gives up on a machine that is busy.
-steady()
-{
-	local rc
-	for _ in {1..20}; do
-		rc=0
-		qemu-img "$@" >steady.out 2>steady.err || rc=$?
-		grep -q 'accurate CPU usage' steady.err || break
-	done
-	cat steady.err >&2
-	cat steady.out
-	return "$rc"
-}
-THEIRS=steady
-
-secrets=(--object "secret,id=s,data=hush" --object "secret,id=w,data=wrong")
 
 # opts FILE [SECRET]: how a luks file is opened.
 opts()
@@ -184,3 +168,69 @@ echo -n hush | cryptsetup luksFormat -q --type luks1 --header cs.head \
 expect_exit 0 "$IMGCTL" convert "${secrets[@]}" --image-opts -O raw \
 	"$(opts cs.body),header.filename=cs.head" got.raw
 [ "$(stat -c %s got.raw)" = 1048576 ] || fail 'the disk has another size'
+
+# ---- key slots --------------------------------------------------------------
+
+both rm -f a.luks
+expect_exit 0 "$IMGCTL" create "${secrets[@]}" -f luks \
+	-o key-secret=s,iter-time=1 a.luks 1M
+cp a.luks ours
+cp a.luks theirs
+
+# slots SECRET OPTION...: both tools say the same.
+slots()
+{
+	local key=$1
+	shift
+	agree amend "${secrets[@]}" "$@" --image-opts "$(opts a.luks "$key")"
+}
+
+for o in state=active state=active,new-secret=n,old-secret=s \
+	state=active,new-secret=n,keyslot={0,9} state=inactive state=foo \
+	state=inactive,new-secret=n state=inactive,keyslot={0,3} \
+	state=inactive,old-secret={s,n} state=inactive,iter-time=10,keyslot=0 \
+	new-secret=n state=active,new-secret=none keyslot=1,old-secret=s foo=1 \
+	cipher-alg=aes-256; do
+	slots s -o "$o"
+done
+cmp ours/a.luks theirs/a.luks
+slots s -o state=active,new-secret=n,iter-time=1
+opens ours/a.luks new
+opens ours/a.luks hush
+slots n -o state=active,new-secret=w,iter-time=1,keyslot=6
+opens ours/a.luks wrong
+slots n -o state=inactive,keyslot=1,old-secret=s
+slots n -o state=inactive,old-secret=s
+! opens ours/a.luks hush 2>err || fail 'the old key still opens it'
+for dir in ours theirs; do
+	expect_exit 0 "$IMGCTL" info --output=json "$dir/a.luks"
+	jq -c '[."format-specific".data.slots[].active]' out >$dir.slots
+done
+cmp ours.slots theirs.slots
+# Over one that is in use, and the last ones.
+slots n --force -o state=active,new-secret=s,iter-time=1,keyslot=6
+! opens ours/a.luks wrong 2>err || fail 'a key that was replaced opens it'
+for i in {0,2,3,4,5,7}; do
+	slots n -o "state=active,new-secret=w,iter-time=1,keyslot=$i"
+done
+slots n -o state=active,new-secret=w,iter-time=1
+slots n -o state=inactive,old-secret=w
+slots n -o state=inactive,keyslot=6
+slots n -o state=inactive,keyslot=1
+slots n --force -o state=inactive,keyslot=1
+agree info -f luks a.luks
+slots n -o state=active,new-secret=n
+run_in ours "$OURS" amend -f luks -o help
+run_in theirs "$THEIRS" amend -f luks -o help
+same_answers amend -o help
+
+# Slots that cryptsetup fills.
+made_by_cryptsetup
+printf 'hush' >old.key
+printf 'new' >new.key
+expect_exit 0 cryptsetup luksAddKey -q --pbkdf-force-iterations 1000 \
+	--key-file old.key cs.luks new.key
+expect_exit 0 "$IMGCTL" amend "${secrets[@]}" --image-opts \
+	-o state=inactive,old-secret=s "$(opts cs.luks n)"
+! opens cs.luks hush 2>err || fail 'the old key still opens it'
+opens cs.luks new

@@ -162,7 +162,7 @@ static const struct damage damages[] = {
     {24, 8, 512ull << 20, NULL, 0},
     {24, 8, (512ull << 20) + 1, "must have at least 2", EINVAL},
     {32, 4, 1, NULL, 0},
-    {32, 4, 2, NULL, 0},
+    {32, 4, 2, "method 2 without an encryption header", EINVAL},
     {32, 4, 3, "Unsupported encryption method 3", ENOTSUP},
     {36, 4, 0, "l1_size is 0", EINVAL},
     {36, 4, 2, "must end within the file's", EINVAL},
@@ -193,6 +193,7 @@ static const struct damage damages[] = {
     {100, 4, 65544, "header_length is 65544", EINVAL},
     {104, 1, 1, "compression_type is 1", EINVAL},
     {104, 1, 2, "compression_type is 2", ENOTSUP},
+    {112, 4, 0x0537be77, "length of the encryption extension is 5", EINVAL},
     {116, 4, UINT32_MAX, "extension", EINVAL},
     {116, 4, 65536, "extension", EINVAL},
 };
