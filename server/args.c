@@ -216,7 +216,7 @@ static int parse_tls_option(struct line *l, int opt, const char *arg)
 		l->export[l->export_n++] = arg;
 		return 0;
 	case OPT_EXPORTS_DIR:
-		l->dir = arg;
+		a->exports_dir = arg;
 		return 0;
 	default:
 		return parse_image_option(l, opt, arg);
@@ -294,7 +294,7 @@ static enum args_result check(struct line *l, int argc, char **argv)
 {
 	struct args *a = l->a;
 	const char *wrong = line_contradiction(l, argc);
-	bool several = l->export_n || l->dir;
+	bool several = l->export_n || a->exports_dir;
 	struct err e = ERR_INIT;
 
 	if (wrong) {

@@ -10,7 +10,8 @@
 
 struct args {
 	struct export_spec image; /* the only export, or what all begin with */
-	struct export_list exports; /* several; n is 0: the only one */
+	struct export_list exports; /* several, or ... */
+	const char *exports_dir;    /* a folder of them, or NULL */
 
 	const char *tls_creds, *tls_authz; /* IDs of objects, or NULL */
 	bool tls_optional;

@@ -82,6 +82,8 @@ static void *client_thread(void *arg)
 	log_debug("client %u: connected", c->number);
 	conn_run(c->conn);
 	log_debug("client %u: disconnected", c->number);
+	log_export(NULL);
+	conn_release(c->conn);
 	stream_close(&c->stream);
 	c->left = true;
 	eventfd_write(event_fd, 1);

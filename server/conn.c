@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "core/cleanup.h"
 #include "core/units.h"
 #include "image.h"
 
@@ -92,6 +93,11 @@ void conn_free(struct conn *c)
 	outbox_destroy(&c->out);
 	batch_free(c->batch);
 	free(c);
+}
+
+void conn_release(struct conn *c)
+{
+	export_release(take(c->session.export));
 }
 
 bool conn_negotiated(const struct conn *c)

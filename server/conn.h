@@ -44,6 +44,8 @@ struct conn *conn_new(
     struct stream *s, const struct conn_shared *shared, struct err *e);
 /* Serves the client until it is gone, and nothing of it is in flight. */
 void conn_run(struct conn *c);
+/* Gives up its export; after conn_run(). */
+void conn_release(struct conn *c);
 /* Did it finish negotiation? */
 bool conn_negotiated(const struct conn *c);
 /*

@@ -6,6 +6,7 @@
 
 #include "authz.h"
 #include "export.h"
+#include "folder.h"
 #include "nbd.h"
 #include "session.h"
 
@@ -14,15 +15,40 @@ bool export_visible(const struct export *x, const char *identity)
 	return !x->authz || authz_allows(x->authz, identity);
 }
 
-const struct export *export_find(
-    const struct exports *x, const char *identity, const void *name, size_t len)
+const struct export *exports_fixed(
+    const struct exports *x, const void *name, size_t len)
 {
 	for (size_t i = 0; i < x->n; i++)
 		if (strlen(x->item[i].name) == len &&
-		    !memcmp(x->item[i].name, name, len) &&
-		    export_visible(&x->item[i], identity))
+		    !memcmp(x->item[i].name, name, len))
 			return &x->item[i];
 	return NULL;
+}
+
+/* One that is hidden from this client hides the file of its name, too. */
+const struct export *export_find(
+    const struct exports *x, const char *identity, const void *name, size_t len)
+{
+	const struct export *fixed = exports_fixed(x, name, len);
+
+	if (fixed)
+		return export_visible(fixed, identity) ? fixed : NULL;
+	return x->folder ? folder_get(x->folder, name, len) : NULL;
+}
+
+void export_release(const struct export *x)
+{
+	if (x && x->folder)
+		folder_put(x->folder, x);
+}
+
+void exports_each(const struct exports *x,
+    void (*fn)(const struct export *x, void *data), void *data)
+{
+	for (size_t i = 0; i < x->n; i++)
+		fn(&x->item[i], data);
+	if (x->folder)
+		folder_each(x->folder, fn, data);
 }
 
 bool export_writable(const struct export *x)

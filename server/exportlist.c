@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Several exports from the command line: see exportlist.h. */
-#include <dirent.h>
-#include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "exportlist.h"
 #include "nbd.h"
@@ -190,44 +186,6 @@ int export_list_add(struct export_list *l, const struct export_spec *base,
 		return 0;
 	err_prefix(e, "--export=%.200s: ", text);
 	return -1;
-}
-
-/* ---- a folder ---------------------------------------------------------- */
-
-static int visible(const struct dirent *d)
-{
-	return d->d_name[0] != '.';
-}
-
-static int append_entry(struct export_list *l, const struct export_spec *base,
-    const char *dir, const char *name, struct err *e)
-{
-	char path[PATH_MAX];
-	struct stat st;
-
-	if (snprintf(path, sizeof path, "%s/%s", dir, name) >= PATH_MAX)
-		return err_sys(e, ENAMETOOLONG, "%s/%s", dir, name);
-	if (stat(path, &st))
-		return err_sys(e, errno, "%s", path);
-	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-		return 0;
-	return append_file(l, base, name, path, false, e);
-}
-
-int export_list_folder(struct export_list *l, const struct export_spec *base,
-    const char *dir, struct err *e)
-{
-	struct dirent **entry;
-	int n = scandir(dir, &entry, visible, alphasort), rc = 0;
-
-	if (n < 0)
-		return err_sys(e, errno, "Could not open '%s'", dir);
-	for (int i = 0; i < n; i++) {
-		rc = rc ? rc : append_entry(l, base, dir, entry[i]->d_name, e);
-		free(entry[i]);
-	}
-	free(entry);
-	return rc;
 }
 
 /* ---- all --------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Several exports from the command line: --export and --exports-dir. */
+/* Several exports from the command line: --export. */
 #ifndef IMGD_EXPORTLIST_H
 #define IMGD_EXPORTLIST_H
 
@@ -18,9 +18,6 @@ struct export_list {
 /* From NAME=FILE[,KEY=VALUE...]. */
 int export_list_add(struct export_list *l, const struct export_spec *base,
     const char *text, struct err *e);
-/* Every file of a folder, under its name; hidden ones are left out. */
-int export_list_folder(struct export_list *l, const struct export_spec *base,
-    const char *dir, struct err *e);
 void export_list_clear(struct export_list *l);
 
 #endif

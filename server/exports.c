@@ -8,6 +8,7 @@
 
 #include "authz.h"
 #include "exports.h"
+#include "folder.h"
 #include "log.h"
 #include "scratch.h"
 #include "stats.h"
@@ -101,7 +102,7 @@ static struct image *open_image(const struct export_spec *spec, struct err *e)
 		err_prefix(e, "Failed to blk_new_open '%s': ", spec->file);
 		return NULL;
 	}
-	if (img_probed_raw(img) && img_writable(img))
+	if (img_probed_raw(img) && img_writable(img) && !spec->quiet)
 		warn_probed_raw(spec->file);
 	return img;
 }
@@ -235,7 +236,7 @@ static int set_authz(struct export *x, const char *id, struct err *e)
 	return id && !x->authz ? -1 : 0;
 }
 
-static int export_open(struct export *x, const struct export_spec *spec,
+int export_open(struct export *x, const struct export_spec *spec,
     bool multi_conn, struct err *e)
 {
 	*x = (struct export){
@@ -248,21 +249,17 @@ static int export_open(struct export *x, const struct export_spec *spec,
 	};
 	if (!x->img)
 		return -1;
-	x->stats = calloc(1, sizeof *x->stats);
-	if (!x->stats)
-		return err_nomem(e);
 	return set_range(x, spec, e) || add_bitmaps(x, spec, e) ||
 		       set_authz(x, spec->authz, e)
 		   ? -1
 		   : 0;
 }
 
-static int export_close(struct export *x, struct err *e)
+int export_close(struct export *x, struct err *e)
 {
 	for (unsigned i = 0; i < x->bitmap_n; i++)
 		free((char *)x->bitmap[i].context);
 	free(x->bitmap);
-	free(x->stats);
 	authz_free(x->authz);
 	return x->img ? img_close(x->img, e) : 0;
 }
@@ -271,19 +268,32 @@ int exports_add(struct exports *x, const struct export_spec *spec,
     bool multi_conn, struct err *e)
 {
 	struct export *item = reallocarray(x->item, x->n + 1, sizeof *item);
+	int rc;
 
 	if (!item)
 		return err_nomem(e);
 	x->item = item;
-	return export_open(&x->item[x->n++], spec, multi_conn, e);
+	item += x->n++;
+	rc = export_open(item, spec, multi_conn, e);
+	item->stats = calloc(1, sizeof *item->stats);
+	return rc || item->stats ? rc : err_nomem(e);
+}
+
+int exports_add_folder(struct exports *x, const char *dir,
+    const struct export_spec *base, bool multi_conn, struct err *e)
+{
+	x->folder = folder_new(dir, base, multi_conn, e);
+	return x->folder ? 0 : -1;
 }
 
 int exports_close(struct exports *x, struct err *e)
 {
-	int rc = 0;
+	int rc = x->folder ? folder_free(x->folder, e) : 0;
 
-	for (size_t i = 0; i < x->n; i++)
+	for (size_t i = 0; i < x->n; i++) {
 		rc |= export_close(&x->item[i], e);
+		free(x->item[i].stats);
+	}
 	free(x->item);
 	*x = (struct exports){0};
 	return rc;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Opening what is served.  The main thread's, before there are clients and
- * after they have left.
+ * Opening what is served.  All but the first two are the main thread's, before
+ * there are clients and after they have left.
  */
 #ifndef IMGD_EXPORTS_H
 #define IMGD_EXPORTS_H
@@ -23,6 +23,7 @@ struct export_spec {
 	const char **bitmap; /* names of bitmaps to offer */
 	unsigned bitmap_n;
 	const char *authz;   /* ID of who may use it; NULL: everybody */
+	bool quiet;	     /* no warnings */
 	struct options *own; /* holds the strings; NULL: others do */
 };
 
@@ -34,9 +35,17 @@ bool export_parse_detect_zeroes(const char *mode, enum detect_zeroes *out);
 /* NULL, or why not: to unmap takes a discard that does. */
 const char *export_detect_zeroes_wrong(const struct export_spec *spec);
 
+/* Without statistics.  export_close() in any case. */
+int export_open(struct export *x, const struct export_spec *spec,
+    bool multi_conn, struct err *e);
+int export_close(struct export *x, struct err *e);
+
 /* Adds an export.  `multi_conn`: its clients may use several connections. */
 int exports_add(struct exports *x, const struct export_spec *spec,
     bool multi_conn, struct err *e);
+/* Every file of a folder; `base` says how they are opened, and is kept. */
+int exports_add_folder(struct exports *x, const char *dir,
+    const struct export_spec *base, bool multi_conn, struct err *e);
 /* Flushes and closes all, also after an error. */
 int exports_close(struct exports *x, struct err *e);
 

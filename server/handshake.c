@@ -208,7 +208,7 @@ bool handshake_tls(struct handshake *h)
 	}
 	h->tls = true;
 	*h->session = (struct session){0};
-	h->contexts_of = NULL;
+	export_release(take(h->contexts_of));
 	return true;
 }
 
@@ -223,5 +223,6 @@ bool handshake_run(struct handshake *h)
 	while (next == OPTION_MORE && time_left(h))
 		next = next_option(h);
 	free(take(h->identity));
+	export_release(take(h->contexts_of));
 	return next == OPTION_START;
 }

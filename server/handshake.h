@@ -29,12 +29,14 @@ struct handshake {
 	bool no_zeroes;
 	bool tls;	/* the stream is encrypted                    */
 	char *identity; /* of the client; NULL when it is not known   */
-	const struct export *contexts_of; /* whose contexts are selected */
+	/* whose contexts are selected; NULL: none are.  To be released. */
+	const struct export *contexts_of;
 	struct session *session;
 };
 
 /*
- * True when the client is ready for requests; *session is filled in.
+ * True when the client is ready for requests; *session is filled in, and its
+ * export is to be released.
  */
 bool handshake_run(struct handshake *h);
 

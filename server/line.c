@@ -25,7 +25,7 @@ static const char *device_contradiction(const struct line *l)
 
 	if (a->device && a->disconnect)
 		return "-c and -d are mutually exclusive";
-	if (l->export_n || l->dir)
+	if (l->export_n || a->exports_dir)
 		return "-c and -d cannot be used with --export or "
 		       "--exports-dir";
 	if (a->tls_creds)
@@ -91,11 +91,6 @@ int line_exports(struct line *l, struct err *e)
 	for (unsigned i = 0; i < l->export_n; i++)
 		if (export_list_add(&a->exports, &a->image, l->export[i], e))
 			return -1;
-	if (l->dir && export_list_folder(&a->exports, &a->image, l->dir, e))
-		return -1;
-	if (!a->exports.n)
-		return err_usage(
-		    e, "There is nothing to export in '%s'", l->dir);
 	for (size_t i = 0; i < a->exports.n; i++)
 		if (a->exports.spec[i].authz && !a->tls_creds)
 			return err_usage(e,

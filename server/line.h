@@ -12,7 +12,6 @@ struct line {
 	bool single;	     /* something that only a single export can have */
 	const char **export; /* of --export */
 	unsigned export_n;
-	const char *dir; /* of --exports-dir */
 };
 
 /* What is wrong with the whole, with so many operands; or NULL. */
@@ -22,7 +21,7 @@ const char *line_contradiction(const struct line *l, int file_n);
  * its name gets a warning.
  */
 int line_trace(const char *text, struct err *e);
-/* Makes a->exports of what --export and --exports-dir say. */
+/* Makes a->exports of what --export says. */
 int line_exports(struct line *l, struct err *e);
 
 #endif

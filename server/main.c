@@ -103,8 +103,11 @@ static int open_exports(struct server *s, struct err *e)
 	const struct args *a = &s->args;
 	bool multi_conn = a->shared != 1;
 
-	if (!a->exports.n)
+	if (!a->exports.n && !a->exports_dir)
 		return exports_add(&s->exports, &a->image, multi_conn, e);
+	if (a->exports_dir && exports_add_folder(&s->exports, a->exports_dir,
+				  &a->image, multi_conn, e))
+		return -1;
 	for (size_t i = 0; i < a->exports.n; i++)
 		if (exports_add(
 			&s->exports, &a->exports.spec[i], multi_conn, e))
@@ -172,7 +175,8 @@ static int open_labelled_listeners(struct server *s, struct err *e)
 
 static int start_command(struct server *s, struct err *e)
 {
-	const char *name = s->exports.n == 1 ? s->exports.item[0].name : "";
+	bool single = s->exports.n == 1 && !s->exports.folder;
+	const char *name = single ? s->exports.item[0].name : "";
 	CLEANUP_FREE char *uri =
 	    listen_uri(&s->listeners, name, s->creds && !s->args.tls_optional);
 	struct run_env env = {

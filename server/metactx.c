@@ -69,7 +69,7 @@ enum option_next option_meta_context(
     struct handshake *h, uint32_t opt, struct cursor c)
 {
 	bool list = opt == NBD_OPT_LIST_META_CONTEXT;
-	const struct export *x;
+	CLEANUP(export) const struct export *x = NULL;
 	struct text name, q;
 	uint64_t found = 0;
 	uint32_t n;
@@ -94,7 +94,8 @@ enum option_next option_meta_context(
 			return OPTION_CLOSE;
 	if (!list) {
 		h->session->contexts = found;
-		h->contexts_of = x;
+		export_release(h->contexts_of);
+		h->contexts_of = take(x);
 	}
 	return option_ack(h, opt);
 }

@@ -73,32 +73,37 @@ static void put(FILE *f, const char *name, const struct export *x,
 	fprintf(f, "} %llu\n", (unsigned long long)n);
 }
 
-static void put_requests(FILE *f, const struct exports *x)
+static void put_requests(const struct export *x, void *f)
 {
-	static const char name[] = "imgd_requests_total";
-
-	head(f, name, "counter", "Requests answered.");
-	for (size_t i = 0; i < x->n; i++)
-		for (unsigned k = 0; k < STATS_COMMANDS; k++)
-			if (stats_command(k))
-				put(f, name, &x->item[i], "command",
-				    stats_command(k),
-				    get(&x->item[i].stats->requests[k]));
+	for (unsigned k = 0; k < STATS_COMMANDS; k++)
+		if (stats_command(k))
+			put(f, "imgd_requests_total", x, "command",
+			    stats_command(k), get(&x->stats->requests[k]));
 }
 
-static void put_bytes(FILE *f, const struct exports *x)
+static void put_errors(const struct export *x, void *f)
+{
+	put(f, "imgd_request_errors_total", x, NULL, NULL,
+	    get(&x->stats->errors));
+}
+
+static void put_bytes(const struct export *x, void *f)
 {
 	static const char name[] = "imgd_bytes_total";
 
-	head(f, name, "counter", "Bytes of guest data read and written.");
-	for (size_t i = 0; i < x->n; i++) {
-		const struct stats *s = x->item[i].stats;
+	put(f, name, x, "direction", "read", get(&x->stats->read_len));
+	put(f, name, x, "direction", "written", get(&x->stats->written_len));
+}
 
-		put(f, name, &x->item[i], "direction", "read",
-		    get(&s->read_len));
-		put(f, name, &x->item[i], "direction", "written",
-		    get(&s->written_len));
-	}
+static void put_clients(const struct export *x, void *f)
+{
+	put(f, "imgd_clients", x, NULL, NULL, x->stats->clients);
+}
+
+static void put_clients_ever(const struct export *x, void *f)
+{
+	put(f, "imgd_clients_total", x, NULL, NULL,
+	    get(&x->stats->clients_ever));
 }
 
 char *metrics_text(const struct exports *x)
@@ -109,21 +114,18 @@ char *metrics_text(const struct exports *x)
 
 	if (!f)
 		return NULL;
-	put_requests(f, x);
+	head(f, "imgd_requests_total", "counter", "Requests answered.");
+	exports_each(x, put_requests, f);
 	head(f, "imgd_request_errors_total", "counter",
 	    "Requests answered with an error.");
-	for (size_t i = 0; i < x->n; i++)
-		put(f, "imgd_request_errors_total", &x->item[i], NULL, NULL,
-		    get(&x->item[i].stats->errors));
-	put_bytes(f, x);
+	exports_each(x, put_errors, f);
+	head(f, "imgd_bytes_total", "counter",
+	    "Bytes of guest data read and written.");
+	exports_each(x, put_bytes, f);
 	head(f, "imgd_clients", "gauge", "Clients that use an export now.");
-	for (size_t i = 0; i < x->n; i++)
-		put(f, "imgd_clients", &x->item[i], NULL, NULL,
-		    x->item[i].stats->clients);
+	exports_each(x, put_clients, f);
 	head(f, "imgd_clients_total", "counter", "Clients that used it.");
-	for (size_t i = 0; i < x->n; i++)
-		put(f, "imgd_clients_total", &x->item[i], NULL, NULL,
-		    get(&x->item[i].stats->clients_ever));
+	exports_each(x, put_clients_ever, f);
 	if (fclose(f)) {
 		free(text);
 		return NULL;
@@ -131,23 +133,25 @@ char *metrics_text(const struct exports *x)
 	return text;
 }
 
+static void log_one(const struct export *x, void *data)
+{
+	const struct stats *s = x->stats;
+	uint64_t all = 0;
+
+	(void)data;
+	for (unsigned k = 0; k < STATS_COMMANDS; k++)
+		all += get(&s->requests[k]);
+	log_info("export '%s': %u clients of %llu, %llu requests, "
+		 "%llu errors, %llu bytes read, %llu written",
+	    x->name, s->clients, (unsigned long long)get(&s->clients_ever),
+	    (unsigned long long)all, (unsigned long long)get(&s->errors),
+	    (unsigned long long)get(&s->read_len),
+	    (unsigned long long)get(&s->written_len));
+}
+
 void metrics_log(const struct exports *x)
 {
-	for (size_t i = 0; i < x->n; i++) {
-		const struct stats *s = x->item[i].stats;
-		uint64_t all = 0;
-
-		for (unsigned k = 0; k < STATS_COMMANDS; k++)
-			all += get(&s->requests[k]);
-		log_info("export '%s': %u clients of %llu, %llu requests, "
-			 "%llu errors, %llu bytes read, %llu written",
-		    x->item[i].name, s->clients,
-		    (unsigned long long)get(&s->clients_ever),
-		    (unsigned long long)all,
-		    (unsigned long long)get(&s->errors),
-		    (unsigned long long)get(&s->read_len),
-		    (unsigned long long)get(&s->written_len));
-	}
+	exports_each(x, log_one, NULL);
 }
 
 /* ---- scrapers ---------------------------------------------------------- */

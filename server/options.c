@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "export.h"
+#include "folder.h"
 #include "handshake.h"
 #include "nbd.h"
 #include "options.h"
@@ -54,7 +55,8 @@ const struct export *option_export(
 
 /* ---- choosing an export ------------------------------------------------ */
 
-/* What is agreed with a client that chooses this export. */
+/* What is agreed with a client that chooses this export, which the session
+   holds then. */
 static struct session session_with(
     const struct handshake *h, const struct export *x)
 {
@@ -71,15 +73,16 @@ static struct session session_with(
 static enum option_next opt_export_name(
     struct handshake *h, uint32_t opt, struct cursor c)
 {
+	CLEANUP(export)
 	const struct export *x = option_export(h, c.p, c.left);
 	uint8_t reply[10 + 124] = {0};
 
 	(void)opt;
 	if (!x || h->session->extended)
 		return OPTION_CLOSE;
-	*h->session = session_with(h, x);
 	put_be64(reply, x->size);
-	put_be16(reply + 8, export_flags(x, h->session));
+	*h->session = session_with(h, take(x));
+	put_be16(reply + 8, export_flags(h->session->export, h->session));
 	if (!handshake_write(h, reply, h->no_zeroes ? 10 : sizeof reply))
 		return OPTION_CLOSE;
 	return OPTION_START;
@@ -136,7 +139,7 @@ static bool asked(struct cursor list, uint16_t type)
 static enum option_next opt_info(
     struct handshake *h, uint32_t opt, struct cursor c)
 {
-	const struct export *x;
+	CLEANUP(export) const struct export *x = NULL;
 	struct text name;
 	uint16_t n;
 
@@ -157,7 +160,7 @@ static enum option_next opt_info(
 		return OPTION_CLOSE;
 	if (opt == NBD_OPT_INFO)
 		return OPTION_MORE;
-	*h->session = session_with(h, x);
+	*h->session = session_with(h, take(x));
 	return OPTION_START;
 }
 
@@ -171,27 +174,53 @@ static enum option_next opt_abort(
 	return OPTION_CLOSE;
 }
 
+static bool list_one(
+    struct handshake *h, uint32_t opt, const char *name, const char *text)
+{
+	uint8_t b[4 + 2 * NBD_STRING_MAX];
+	size_t name_len = strlen(name), text_len = strlen(text);
+
+	put_be32(b, (uint32_t)name_len);
+	memcpy(b + 4, name, name_len);
+	memcpy(b + 4 + name_len, text, text_len);
+	return handshake_reply(
+	    h, opt, NBD_REP_SERVER, b, 4 + name_len + text_len);
+}
+
+static bool list_fixed(struct handshake *h, uint32_t opt)
+{
+	const struct exports *all = h->shared->exports;
+
+	for (size_t i = 0; i < all->n; i++) {
+		const struct export *x = &all->item[i];
+
+		if (export_visible(x, h->identity) &&
+		    !list_one(h, opt, x->name, x->description))
+			return false;
+	}
+	return true;
+}
+
+/* Files are not opened to be listed. */
+static bool list_folder(struct handshake *h, uint32_t opt)
+{
+	const struct exports *all = h->shared->exports;
+	char **names = all->folder ? folder_names(all->folder) : NULL;
+	bool ok = true;
+
+	for (size_t i = 0; ok && names && names[i]; i++)
+		if (!exports_fixed(all, names[i], strlen(names[i])))
+			ok = list_one(h, opt, names[i], "");
+	folder_names_free(names);
+	return ok;
+}
+
 static enum option_next opt_list(
     struct handshake *h, uint32_t opt, struct cursor c)
 {
-	const struct exports *all = h->shared->exports;
-	uint8_t b[4 + 2 * NBD_STRING_MAX];
-
 	(void)c;
-	for (size_t i = 0; i < all->n; i++) {
-		const struct export *x = &all->item[i];
-		size_t name_len = strlen(x->name);
-		size_t text_len = strlen(x->description);
-
-		if (!export_visible(x, h->identity))
-			continue;
-		put_be32(b, (uint32_t)name_len);
-		memcpy(b + 4, x->name, name_len);
-		memcpy(b + 4 + name_len, x->description, text_len);
-		if (!handshake_reply(
-			h, opt, NBD_REP_SERVER, b, 4 + name_len + text_len))
-			return OPTION_CLOSE;
-	}
+	if (!list_fixed(h, opt) || !list_folder(h, opt))
+		return OPTION_CLOSE;
 	return option_ack(h, opt);
 }
 

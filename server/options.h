@@ -29,7 +29,7 @@ enum option_next option_ack(struct handshake *h, uint32_t opt);
 enum option_next option_refuse(
     struct handshake *h, uint32_t opt, uint32_t error, const char *why);
 enum option_next option_malformed(struct handshake *h, uint32_t opt);
-/* NULL when the client has no export of that name. */
+/* NULL when the client has no export of that name.  Then export_release(). */
 const struct export *option_export(
     const struct handshake *h, const void *name, size_t len);
 enum option_next option_unknown_export(struct handshake *h, uint32_t opt);

@@ -75,7 +75,8 @@ static uint32_t chunk_len(const struct copy_plan *p)
 
 	if (p->job->flags & IMG_COPY_PACK)
 		return unit;
-	return (uint32_t)max_u64(unit, p->share ? SHARE_CHUNK : COPY_CHUNK);
+	return (uint32_t)round_up(
+	    p->share ? SHARE_CHUNK : COPY_CHUNK, max_u64(unit, 1));
 }
 
 /* What the last source does not have of its last sector need not be written
@@ -197,7 +198,9 @@ static int look(struct copy_plan *p, struct err *e)
 /* Bytes from the current position to the end of the unit there; 0 at one. */
 static uint64_t to_unit_end(const struct copy_plan *p)
 {
-	return -(p->job->dst_off + p->pos) & (p->grain - 1);
+	uint64_t at = p->job->dst_off + p->pos;
+
+	return round_up(at, p->grain) - at;
 }
 
 static void move_on(struct copy_plan *p, struct copy_run *run, uint64_t n)
@@ -239,7 +242,7 @@ static int extend_data(
 static uint64_t whole_units(const struct copy_plan *p, uint64_t left)
 {
 	uint64_t end = p->job->dst_off + p->pos + p->x.len;
-	uint64_t rest = end & (p->grain - 1);
+	uint64_t rest = end % p->grain;
 
 	if (p->x.len == left)
 		return left;

@@ -89,7 +89,7 @@ static int place_units(struct copy_chunk *c, uint64_t len, uint64_t guest,
 static uint64_t partial_unit(
     const struct image *dst, uint64_t len, uint64_t guest)
 {
-	uint64_t n = min_u64(len, dst->unit - (guest & (dst->unit - 1)));
+	uint64_t n = min_u64(len, dst->unit - guest % dst->unit);
 
 	return n == dst->unit || (is_aligned(guest, dst->unit) &&
 				     guest + n == img_size(dst))

@@ -149,6 +149,8 @@ struct flat_check {
 	bool repair;
 	uint64_t fixed_n;   /* entries that the repair has changed     */
 	uint64_t end;	    /* host byte: of the last block's space    */
+	uint64_t hole_n;    /* blocks' spaces free below that          */
+	uint64_t tail_n;    /* and past it                             */
 	uint64_t last_host; /* where the block before ended            */
 };
 

@@ -112,7 +112,8 @@ static int scan(struct flat_check *c,
 	    flat_each(c->f, check_block, c, e))
 		return -1;
 	space_scan_end(s);
-	c->out->leaks = div_up(s->free_n + (end - s->end_ix), units);
+	c->hole_n = s->free_n / units;
+	c->tail_n = (end - s->end_ix) / units;
 	if (c->repair && s->shared.n && give_copies(c, e))
 		return -1;
 	c->end = space_end(s);

@@ -66,7 +66,7 @@ static uint64_t refined_len(
     const struct chain_extent *c, const struct host_extent *h, bool *zero)
 {
 	uint64_t unit = c->layer->refines ? 1 : c->layer->unit;
-	uint64_t in_unit = c->x.guest & (unit - 1), len = h->len;
+	uint64_t in_unit = c->x.guest % unit, len = h->len;
 
 	*zero = h->zero && !in_unit && (len >= unit || len == c->x.len);
 	if (*zero)

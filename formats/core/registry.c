@@ -9,6 +9,7 @@ static const struct driver *const registry[] = {
     &cloop_driver,
     &dmg_driver,
     &luks_driver,
+    &parallels_driver,
     &qcow_driver,
     &qcow2_driver,
     &qed_driver,

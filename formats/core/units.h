@@ -53,21 +53,21 @@ static inline bool is_pow2(uint64_t v)
 	return v && !(v & (v - 1));
 }
 
-/* `unit` of the next three: a power of two. */
+/* `unit` of the next three: any > 0. */
 static inline uint64_t round_down(uint64_t v, uint64_t unit)
 {
-	return v & ~(unit - 1);
+	return v - v % unit;
 }
 
 /* The caller makes sure that v + unit - 1 fits. */
 static inline uint64_t round_up(uint64_t v, uint64_t unit)
 {
-	return (v + unit - 1) & ~(unit - 1);
+	return round_down(v + unit - 1, unit);
 }
 
 static inline bool is_aligned(uint64_t v, uint64_t unit)
 {
-	return !(v & (unit - 1));
+	return v % unit == 0;
 }
 
 /* Any d > 0; never overflows. */

@@ -18,6 +18,7 @@ static int look(struct flat_check *c, struct err *e)
 		return -1;
 	/* As others do, nothing is said of how much is allocated. */
 	c->out->total = c->out->allocated = c->out->fragmented = 0;
+	c->out->leaks = c->hole_n + c->tail_n;
 	want = (c->end - v->h.data_host) / c->f->space_len;
 	if (c->out->leaks)
 		flat_report(c, NULL, "%llu blocks of the file are not used",

@@ -5,9 +5,9 @@
  * The header goes last: until it is there the file is no image at all.
  */
 #include <errno.h>
-#include <sys/random.h>
 
 #include "../core/measure.h"
+#include "../crypto/hash.h"
 #include "vdi.h"
 
 /* Bytes of the map that are written at once. */
@@ -76,8 +76,8 @@ static int write_map(
 /* RFC 4122, version 4, in the byte order of the format. */
 static int put_uuid(uint8_t *p, struct err *e)
 {
-	if (getrandom(p, VDI_UUID_LEN, 0) != VDI_UUID_LEN)
-		return err_sys(e, errno, "could not get random bytes");
+	if (random_bytes(p, VDI_UUID_LEN, e))
+		return -1;
 	p[7] = (p[7] & 0x0f) | 0x40;
 	p[8] = (p[8] & 0x3f) | 0x80;
 	return 0;

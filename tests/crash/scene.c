@@ -2,6 +2,7 @@
 /* The images that the crash and fault suites start from: see scene.h. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -52,6 +53,9 @@ const struct scene scenes[] = {
 	BASE_QCOW2_SHORT, TRIM},
     {"qcow", "qcow", NULL, 3 * MiB, 0, 0, TRIM},
     {"qcow, base", "qcow", NULL, 1 * MiB, 0, BASE_QCOW2, TRIM},
+    {"parallels", "parallels", "cluster_size=64k", 2 * MiB, 0, 0, TRIM},
+    {"parallels, 63 sectors", "parallels", "cluster_size=32256", 1 * MiB, 0, 0,
+	TRIM},
     {"vdi", "vdi", NULL, 4 * MiB, 0, 0, TRIM},
     {"vhdx", "vhdx", "block_size=1M", 5 * MiB, 0, 0, TRIM},
     {"vhdx, states off", "vhdx", "block_size=1M,block_state_zero=off",
@@ -67,6 +71,11 @@ bool scene_can_run(const struct scene *s)
 {
 	return !s->options || !strstr(s->options, "zstd") ||
 	       codec_available(CODEC_ZSTD);
+}
+
+uint64_t scene_unclosed_n(const struct scene *s)
+{
+	return strcmp(s->format, "parallels") ? 0 : 1;
 }
 
 static void run(const char *const *argv)

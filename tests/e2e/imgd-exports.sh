@@ -75,21 +75,6 @@ nbdcopy "$(at old)" out.raw
 cmp -n 1000000 data.raw out.raw
 stop_server
 
-# A folder: files under their names, and nothing else.
-mkdir -p dir/folder
-cp data.raw dir/b.raw
-cp disk.qcow2 'dir/a b.qcow2'
-cp data.raw dir/.hidden
-cp data.raw dir/folder/below
-ln -s /dev/null dir/device
-start_imgd -r --exports-dir dir --export top=top.qcow2
-[ "$(names | tr '\n' ',')" = 'top,a b.qcow2,b.raw,' ]
-is 'a%20b.qcow2' "export-size: $(stat -c %s data.raw | awk '
-	{ print int(($1 + 511) / 512) * 512 }')"
-for name in .hidden folder/below ../data.raw dir/b.raw "$TMP/data.raw"; do
-	expect_exit 1 nbdinfo "$(at "$name")"
-done
-stop_server
 expect_exit 0 "$IMGD" -r --export 'x y=data.raw,format=raw' \
 	--run 'echo "<$exportname>"; nbdinfo --size "$uri"'
 expect_out '<x y>'
@@ -106,7 +91,6 @@ wrong()
 wrong 'expected NAME=FILE' --export disk.qcow2
 wrong 'no file is given' --export a=
 wrong "there are two exports 'a'" --export a=data.raw --export a=disk.qcow2
-wrong "there are two exports 'b.raw'" --export b.raw=data.raw --exports-dir dir
 wrong "Invalid parameter 'bogus'" --export a=data.raw,bogus=1
 wrong "Invalid parameter 'name'" --export a=data.raw,name=b
 wrong 'Invalid cache mode' --export a=data.raw,cache=bogus
@@ -117,8 +101,5 @@ wrong "Could not open 'nope'" --export a=data.raw,format=raw --export b=nope
 wrong "Bitmap 'x' is not found" --export a=disk.qcow2,bitmaps.0=x
 wrong 'cannot be used with --export' -x name --export a=data.raw
 wrong 'cannot be used with --export' -B b0 --export a=disk.qcow2
-wrong "Could not open 'none'" --exports-dir none
-mkdir empty
-wrong "nothing to export in 'empty'" --exports-dir empty
 wrong 'name or description of more than 4096 bytes' \
 	--export "$(printf %05000d 1)=data.raw"
