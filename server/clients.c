@@ -106,11 +106,11 @@ int clients_add(struct clients *cs, int fd, struct err *e)
 		close(fd);
 		return err_nomem(e);
 	}
-	c->stream.fd = fd;
+	stream_socket(&c->stream, fd);
 	c->number = ++cs->ever;
 	c->event_fd = cs->event_fd;
-	if (stream_socket(&c->stream, fd, e) ||
-	    !(c->conn = conn_new(&c->stream, cs->shared, e))) {
+	c->conn = conn_new(&c->stream, cs->shared, e);
+	if (!c->conn) {
 		client_free(c);
 		return -1;
 	}

@@ -8,6 +8,9 @@
  * not read from (`full`) until replies have gone out, one over its rate until
  * time has passed.
  *
+ * How a client asks is a habit: one that waits for each reply (one_by_one) is
+ * served without help from other threads, and waited for more eagerly.
+ *
  * Reading ends for good at a DISC, the end of the stream, a broken request or
  * a stop; then the reader waits for the replies to go, with a limit for a
  * client that does not take them.
@@ -25,6 +28,7 @@
 #include "conn.h"
 #include "exec.h"
 #include "handshake.h"
+#include "intent.h"
 #include "log.h"
 #include "meter.h"
 #include "nbd.h"
@@ -32,10 +36,12 @@
 #include "task.h"
 #include "sched.h"
 #include "session.h"
+#include "spin.h"
 #include "stats.h"
 #include "stream.h"
 
 #define IN_LEN	 (64 * KiB)
+#define HABIT_N	 8    /* requests that show how a client asks */
 #define DRAIN_MS 5000 /* then a client that takes no reply is dropped */
 
 struct conn {
@@ -56,7 +62,11 @@ struct conn {
 	struct task *filling; /* its payload is arriving         */
 	size_t filled;	      /* bytes of it that are there      */
 	uint64_t skip;	      /* bytes of payload to ignore      */
+	bool long_data;	      /* the last one did not fit into `in` */
 	size_t in_at, in_end; /* what is not looked at yet       */
+	bool ahead;	      /* the next request came before a reply   */
+	unsigned waited_n;    /* requests in a row that did not         */
+	struct spin spin;
 	uint8_t in[IN_LEN];
 };
 
@@ -136,6 +146,11 @@ bool conn_sends_files(const struct conn *c)
 	return c->stream->send_file != NULL;
 }
 
+bool conn_one_by_one(const struct conn *c)
+{
+	return c->waited_n >= HABIT_N;
+}
+
 void conn_submit(struct conn *c, struct job *j)
 {
 	sched_submit(c->shared->sched, &c->lane, j);
@@ -172,68 +187,6 @@ static void stop_reading(struct conn *c)
 	outbox_drain(&c->out);
 }
 
-/* What a header asks for, and whether it may. */
-struct intent {
-	struct wire_request rq;
-	uint32_t error; /* 0: it may */
-	const char *why;
-	uint64_t charge; /* bytes */
-};
-
-/* False when the stream cannot go on: the client has to be dropped. */
-static bool look(const struct conn *c, struct intent *t)
-{
-	*t = (struct intent){.error = 0};
-	if (!wire_request(c->in + c->in_at, c->session.extended, &t->rq)) {
-		log_debug("not a request: the client is dropped");
-		return false;
-	}
-	if (t->rq.type == NBD_CMD_DISC)
-		return false;
-	if (t->rq.payload > NBD_PAYLOAD_MAX) {
-		log_debug("payload of %llu bytes: the client is dropped",
-		    (unsigned long long)t->rq.payload);
-		return false;
-	}
-	if (c->stopping) {
-		t->error = NBD_ESHUTDOWN;
-		t->why = "server is shutting down";
-	} else {
-		t->error = task_check(&c->session, &t->rq, &t->why);
-	}
-	if (!t->error)
-		t->charge = task_charge(&c->session, &t->rq);
-	return true;
-}
-
-/* NULL when there is not even memory to say so. */
-static struct task *new_task(struct conn *c, struct intent *t)
-{
-	struct task *r = NULL;
-
-	if (!t->error) {
-		r = task_new(c, &t->rq);
-		if (r)
-			return r;
-		t->error = NBD_ENOMEM;
-		t->why = "out of memory";
-	}
-	r = task_new_refused(c, &t->rq);
-	if (!r)
-		return NULL;
-	log_debug("request %u, flags 0x%x, offset %llu, length %llu: %s",
-	    t->rq.type, t->rq.flags, (unsigned long long)t->rq.off,
-	    (unsigned long long)t->rq.len, t->why);
-	task_fail(r, t->error, t->why);
-	return r;
-}
-
-/* Bytes of data that it moves, one way or the other. */
-static uint64_t data_len(const struct wire_request *rq)
-{
-	return rq->type == NBD_CMD_READ ? rq->len : rq->payload;
-}
-
 /*
  * Begins the request whose header is at in_at, unless the client is over its
  * budget or its rate.  False when no more can come.
@@ -243,20 +196,21 @@ static bool begin(struct conn *c, struct task_list *arrived)
 	struct intent t;
 	struct task *r;
 
-	if (!look(c, &t))
+	if (!intent_read(&t, c->in + c->in_at, &c->session, c->stopping))
 		return false;
 	c->slow_ms = t.error ? 0 : meter_wait_ms(&c->meter);
 	c->full = c->slow_ms || !outbox_admit(&c->out, t.charge);
 	if (c->full)
 		return true;
-	meter_take(&c->meter, t.error ? 0 : data_len(&t.rq));
-	r = new_task(c, &t);
+	meter_take(&c->meter, intent_data_len(&t));
+	r = intent_task(&t, c);
 	if (!r) {
 		outbox_release(&c->out, t.charge);
 		return false;
 	}
 	r->charge = t.charge;
 	c->in_at += wire_request_len(c->session.extended);
+	c->long_data = t.rq.payload >= IN_LEN && !r->error;
 	if (t.rq.payload && !r->error) {
 		c->filling = r;
 		c->filled = 0;
@@ -313,12 +267,18 @@ static void parse(struct conn *c, struct task_list *arrived)
 
 /* ---- the reader -------------------------------------------------------- */
 
-/* Returns whether there are new bytes, or the end. */
+/*
+ * Returns whether there are new bytes, or the end.  After a long write another
+ * one is likely, and a header alone is taken: what follows it can go straight
+ * to where it belongs.
+ */
 static bool receive(struct conn *c, bool wait)
 {
 	struct task *r = c->filling;
 	uint8_t *p = r ? r->data + c->filled : c->in + c->in_end;
-	size_t len = r ? r->rq.payload - c->filled : IN_LEN - c->in_end;
+	size_t room =
+	    c->long_data ? wire_request_len(c->session.extended) : IN_LEN;
+	size_t len = r ? r->rq.payload - c->filled : room - c->in_end;
 	ssize_t n = c->stream->read(c->stream, p, len, wait);
 
 	if (n < 0 && errno == EAGAIN)
@@ -364,6 +324,41 @@ static void wait_event(
 		outbox_kill(&c->out);
 }
 
+/* With nothing else in flight nobody but the client can wake this thread, and a
+   stop ends the read. */
+static void wait_bytes(struct conn *c, const struct outbox_state *st)
+{
+	bool found;
+
+	if (st->blocked || st->n > (c->filling ? 1 : 0)) {
+		wait_event(c, true, st);
+		receive(c, false);
+		return;
+	}
+	if (!st->n && conn_one_by_one(c) && spin_begin(&c->spin)) {
+		do
+			found = receive(c, false);
+		while (!found && spin_more(&c->spin));
+		spin_end(&c->spin, found);
+		if (found)
+			return;
+	}
+	receive(c, true);
+}
+
+/* Bytes that are there at once came before the client can have seen the last
+   reply. */
+static void take_bytes(struct conn *c, const struct outbox_state *st)
+{
+	bool between = !c->filling && !c->skip && !c->in_end;
+	bool here = !st->blocked && receive(c, false);
+
+	if (!here)
+		wait_bytes(c, st);
+	if (between)
+		c->ahead = here || outbox_state(&c->out).n;
+}
+
 /* One turn of the reader; false when the client is done with. */
 static bool turn(struct conn *c)
 {
@@ -377,17 +372,16 @@ static bool turn(struct conn *c)
 	}
 	if (!c->reading && !st.n)
 		return false;
-	/* With nothing in flight nobody else can wake this thread, but a stop
-	   ends the read. */
-	if (st.blocked || !want_read) {
-		wait_event(c, want_read, &st);
-		if (want_read)
-			receive(c, false);
-	} else if (!receive(c, !st.n)) {
-		wait_event(c, true, &st);
-	}
+	if (want_read)
+		take_bytes(c, &st);
+	else
+		wait_event(c, false, &st);
 	if (c->reading)
 		parse(c, &arrived);
+	if (arrived.head)
+		c->waited_n = !c->ahead && arrived.head == arrived.last
+				  ? c->waited_n + 1
+				  : 0;
 	exec_round(c, &arrived);
 	return true;
 }

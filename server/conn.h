@@ -63,6 +63,8 @@ struct batch *conn_batch(struct conn *c);
 /* The batch becomes the caller's, and the connection gets a new one; NULL when
  * out of memory. */
 struct batch *conn_take_batch(struct conn *c);
+/* The client's own reader: does it wait for each reply before it asks more? */
+bool conn_one_by_one(const struct conn *c);
 bool conn_sends_files(const struct conn *c);
 void conn_submit(struct conn *c, struct job *j);
 

@@ -117,15 +117,10 @@ static void run_job(struct job *j)
 
 /* ---- in the reader ----------------------------------------------------- */
 
-/* Alone in flight, a request that takes its time holds up nobody. */
-static bool is_alone(struct conn *c)
-{
-	return outbox_state(conn_outbox(c)).n == 1;
-}
-
 /*
- * One request does so little that it is done in the round.  A long write is
- * not: the reader takes in the next one while a worker stores it.
+ * Does it do so little that it is done in the round?  A long write does not:
+ * the reader takes in the next one while a worker stores it.  Where none comes
+ * before the reply, it holds up nobody.
  */
 static bool is_planned(const struct task *r, struct conn *c)
 {
@@ -133,7 +128,7 @@ static bool is_planned(const struct task *r, struct conn *c)
 		return true;
 	return r->rq.type == NBD_CMD_WRITE &&
 	       !(r->rq.flags & NBD_CMD_FLAG_FUA) &&
-	       (r->rq.len < LONG_WRITE || is_alone(c));
+	       (r->rq.len < LONG_WRITE || conn_one_by_one(c));
 }
 
 /* Can it be sent from where it is? */
@@ -374,7 +369,7 @@ static void one_round(struct conn *c, struct task_list *arrived)
 	plan_round(c, arrived, &planned, &done);
 	if (planned.head) {
 		batch_try(conn_batch(c));
-		if (is_alone(c))
+		if (conn_one_by_one(c))
 			batch_wait(conn_batch(c));
 	}
 	while (planned.head) {

@@ -394,10 +394,11 @@ int query_run(
 {
 	CLEANUP_FREE struct reply *r = malloc(sizeof *r);
 	struct asker a = {.q = q};
-	int rc = r ? stream_socket(&a.stream, fd, e) : err_nomem(e);
+	int rc = r ? 0 : err_nomem(e);
 
 	*q = (struct query){0};
 	if (!rc) {
+		stream_socket(&a.stream, fd);
 		rc = negotiate(&a, creds, r, e);
 		stream_close(&a.stream);
 	}

@@ -29,10 +29,11 @@ struct stream {
 	    struct stream *s, int fd, uint64_t off, size_t len);
 	void (*close)(struct stream *s); /* or NULL */
 	void *state;			 /* of what it runs on */
+	bool nonblocking;		 /* the socket is: the writer's */
 };
 
-/* Over a connected socket, which stays the caller's and gets O_NONBLOCK. */
-int stream_socket(struct stream *s, int fd, struct err *e);
+/* Over a connected socket, which stays the caller's and may get O_NONBLOCK. */
+void stream_socket(struct stream *s, int fd);
 /* The last use of the stream: all that was written is on its way, and the peer
    need not wait for more. */
 void stream_close(struct stream *s);
