@@ -14,6 +14,7 @@ struct sched {
 	pthread_cond_t work;
 	struct lane *head, *last; /* lanes that have jobs           */
 	unsigned idle;		  /* threads waiting for a job      */
+	unsigned waking;	  /* of these, are about to look    */
 	unsigned wanted;	  /* jobs that nobody has taken     */
 	bool stop;
 	unsigned thread_n;
@@ -69,8 +70,11 @@ static void *worker(void *arg)
 		struct job *j;
 
 		s->idle++;
-		while (!s->head && !s->stop)
+		while (!s->head && !s->stop) {
 			mutex_wait(&s->lock, &s->work);
+			if (s->waking)
+				s->waking--;
+		}
 		s->idle--;
 		if (!s->head)
 			break;
@@ -94,6 +98,8 @@ static bool start_thread(struct sched *s) REQUIRES(s->lock)
 
 void sched_submit(struct sched *s, struct lane *lane, struct job *j)
 {
+	bool wake;
+
 	j->next = NULL;
 	mutex_lock(&s->lock);
 	if (s->idle <= s->wanted && !start_thread(s)) {
@@ -109,8 +115,13 @@ void sched_submit(struct sched *s, struct lane *lane, struct job *j)
 	if (!lane->queued)
 		lane_append(s, lane);
 	s->wanted++;
-	lock_must(pthread_cond_signal(&s->work));
+	/* Often a busy thread takes the job first.  The one that was woken for
+	   it in vain will do for the next. */
+	wake = s->waking < s->idle && s->waking < s->wanted;
+	s->waking += wake;
 	mutex_unlock(&s->lock);
+	if (wake)
+		lock_must(pthread_cond_signal(&s->work));
 }
 
 void sched_free(struct sched *s)

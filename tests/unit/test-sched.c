@@ -98,11 +98,46 @@ static void test_slow_job(void **state)
 	sched_free(s);
 }
 
+#define MANY 20000
+
+static _Atomic unsigned counted;
+
+static void run_count(struct job *j)
+{
+	(void)j;
+	counted++;
+}
+
+/* Threads fall asleep and are woken all the time; none of the jobs waits for a
+   thread that sleeps. */
+static void test_none_forgotten(void **state)
+{
+	static struct job job[MANY];
+	struct lane lane = {0};
+	struct err e = ERR_INIT;
+	struct sched *s = sched_new(4, &e);
+	unsigned sent = 0;
+
+	(void)state;
+	assert_non_null(s);
+	for (unsigned burst = 1; sent < MANY; burst = burst % 7 + 1) {
+		for (unsigned i = 0; i < burst && sent < MANY; i++) {
+			job[sent].run = run_count;
+			sched_submit(s, &lane, &job[sent++]);
+		}
+		for (int i = 0; i < 20000 && counted < sent; i++)
+			usleep(i < 100 ? 0 : 1000);
+		assert_int_equal(counted, sent);
+	}
+	sched_free(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_turns),
 	    cmocka_unit_test(test_slow_job),
+	    cmocka_unit_test(test_none_forgotten),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
