@@ -261,11 +261,12 @@ static pid_t server_of(uint32_t index)
 	return (pid_t)strtol(text + n, NULL, 10);
 }
 
+/* 0, or an errno value. */
 static int sync_device(const char *path, int flags)
 {
 	CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
 
-	return fd < 0 || fsync(fd) ? -1 : 0;
+	return fd < 0 || fsync(fd) ? errno : 0;
 }
 
 /* The kernel shuts down what it lets go, so this cannot be mistaken for the
@@ -282,24 +283,21 @@ static bool is_attached(const struct device *d)
 	return any;
 }
 
-void device_detach(struct device *d)
+int device_detach(struct device *d, struct err *e)
 {
-	struct err e = ERR_INIT;
-	int rc;
+	int lost;
 
 	if (!is_attached(d))
-		return;
-	rc = sync_device(d->path, O_EXCL);
-	if (rc && errno == EBUSY) {
+		return 0;
+	lost = sync_device(d->path, O_EXCL);
+	if (lost == EBUSY) {
 		log_error(
 		    "warning: %s is disconnected while it is in use", d->path);
-		rc = sync_device(d->path, 0);
+		lost = sync_device(d->path, 0);
 	}
-	if (rc)
-		log_error("%s: not all could be written: %s", d->path,
-		    strerror(errno));
-	if (kernel_disconnect(&d->kernel, d->index, &e))
-		log_err(&e);
+	if (lost)
+		err_sys(e, lost, "%s: not all could be written", d->path);
+	return kernel_disconnect(&d->kernel, d->index, e) || lost ? -1 : 0;
 }
 
 /* `pidfd` -1: no server to wait for. */
@@ -322,17 +320,15 @@ static int wait_free(struct device *d, int pidfd, struct err *e)
 
 static int disconnect(struct device *d, struct err *e)
 {
-	int rc = kernel_connected(&d->kernel, d->index, e), lost = 0;
+	int rc = kernel_connected(&d->kernel, d->index, e), lost;
 	CLEANUP_FD int pidfd = -1;
 	pid_t server;
 
 	if (rc <= 0)
 		return rc ? -1 : err_usage(e, "%s: not connected", d->path);
-	if (sync_device(d->path, O_EXCL)) {
-		lost = errno;
-		if (lost == EBUSY)
-			return err_sys(e, EBUSY, "%s: in use", d->path);
-	}
+	lost = sync_device(d->path, O_EXCL);
+	if (lost == EBUSY)
+		return err_sys(e, EBUSY, "%s: in use", d->path);
 	server = server_of(d->index);
 	if (server > 0)
 		pidfd = pidfd_open(server, 0);

@@ -35,7 +35,7 @@ int device_attach(struct device *d, struct clients *cs, const char *export,
     unsigned shared, struct err *e);
 /* Unless somebody did: writes what the kernel has not written yet, and
    disconnects.  The clients are served meanwhile. */
-void device_detach(struct device *d);
+int device_detach(struct device *d, struct err *e);
 void device_close(struct device *d);
 
 /*

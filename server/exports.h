@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Opening what is served.  All but the first two are the main thread's, before
- * there are clients and after they have left.
+ * Opening what is served.  What changes struct exports is the main thread's,
+ * before there are clients and after they have left.
  */
 #ifndef IMGD_EXPORTS_H
 #define IMGD_EXPORTS_H

@@ -3,7 +3,6 @@
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +24,7 @@ struct entry {
 	enum state state;
 	unsigned refs;
 	bool orphan; /* another file has its name, or none */
-	dev_t dev;   /* of the file that is open ... */
+	dev_t dev;   /* of the file that was opened last */
 	ino_t ino;
 };
 

@@ -9,14 +9,13 @@
  * An entry is what is known of a name.  It stays when its file is closed, for
  * its statistics, until the file is gone.
  *
- *	CLOSED --get--> BUSY (opens) --> OPEN --last put--> BUSY (closes) -->
- *CLOSED
+ *	CLOSED --get--> BUSY --opened--> OPEN --put--> BUSY --closed--> CLOSED
  *
  * Only the thread that made an entry BUSY changes its image; others who want
  * it wait.
  *
- * Threads: any.  The lock is a leaf, and is not held while an image is opened
- *or closed.
+ * Threads: any.  The lock is not held while an image is opened or closed, but
+ * for temporary ones (--snapshot), which are only forgotten.
  */
 #ifndef IMGD_FOLDER_H
 #define IMGD_FOLDER_H

@@ -339,13 +339,13 @@ static int stop(struct server *s, struct err *e)
 	free(take(s->run_dir));
 	if (s->run_pid > 0)
 		kill(s->run_pid, SIGTERM);
-	device_detach(&s->device);
+	rc = device_detach(&s->device, e);
 	if (s->clients)
 		clients_stop(s->clients);
 	clients_free(take(s->clients));
 	sched_free(take(s->sched));
 	metrics_stop(take(s->metrics));
-	rc = exports_close(&s->exports, e);
+	rc |= exports_close(&s->exports, e);
 	tls_creds_free(s->creds);
 	authz_free(s->authz);
 	device_close(&s->device);

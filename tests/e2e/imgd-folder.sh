@@ -184,10 +184,12 @@ stop_server
 
 # Many at once.
 start_imgd -e 0 --exports-dir dir
+readers=()
 for i in 1 2 3 4; do
 	for k in 1 2 3 4 5 6; do
 		nbdcopy "$(at good.qcow2)" "out.$i"
 	done &
+	readers+=($!)
 done
 for k in 1 2 3 4 5 6; do
 	mv dir/raw dir/raw2
@@ -195,7 +197,9 @@ for k in 1 2 3 4 5 6; do
 	mv dir/raw2 dir/raw
 	nbdinfo "$(at raw)" >info
 done
-wait $(jobs -p | grep -v "$SERVER_PID")
+for reader in "${readers[@]}"; do
+	wait "$reader"
+done
 for i in 1 2 3 4; do
 	cmp -n 1000000 data.raw "out.$i"
 done

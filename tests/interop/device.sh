@@ -104,6 +104,29 @@ kill "$pid"
 wait "$pid"
 free nbd2
 
+# What the disk has no room for is told, at the end as well.
+mkdir /tmp/small
+mount -t tmpfs -o size=4m none /tmp/small
+truncate -s 32M /tmp/small/disk.raw
+for how in own -d; do
+	imgd -v -c /dev/nbd2 -f raw /tmp/small/disk.raw >/tmp/log 2>&1 &
+	pid=$!
+	until grep 'is now connected' /tmp/log; do sleep 0.1; done
+	dd if=/dev/urandom of=/dev/nbd2 bs=1M count=8 || true
+	if [ $how = own ]; then
+		kill "$pid"
+		if wait "$pid"; then
+			exit 1
+		fi
+		grep 'not all could be written: ' /tmp/log
+	else
+		refused 'not all could be written: ' imgd -d /dev/nbd2
+		wait "$pid"
+	fi
+	free nbd2
+done
+umount /tmp/small
+
 # Only to be read.
 imgd -r -c /dev/nbd3 -f raw read.raw
 [ "$(cat /sys/block/nbd3/ro)" = 1 ]
