@@ -4,7 +4,7 @@
 # certificates.
 . "$(dirname "$0")/../lib/e2e.sh"
 . "$SRC/tests/lib/pki.sh"
-needs certtool openssl nbdinfo qemu-io qemu-nbd "$IMGD"
+needs certtool openssl nbdcopy nbdinfo qemu-img qemu-io qemu-nbd "$IMGD"
 
 new_ca ca
 new_cert ca server server 'cn = "localhost"' 'dns_name = "localhost"'
@@ -66,6 +66,22 @@ do
 done
 opens "format=base64,file=$TMP/text.b64"
 opens "file=$TMP/text.bin" "secret,id=master,file=$TMP/key.bin"
+
+# So it is with the key of an encrypted image, here made by the reference.
+encrypt geheim
+sealed="secret,id=s,keyid=master,iv=$iv,data=$(cat text.b64),format=base64"
+qemu-img create -q -f luks --object "$master" --object "$sealed" \
+	-o key-secret=s,iter-time=10 disk.luks 1000448
+luks=driver=luks,key-secret=s,file.filename=disk.luks
+qemu-img convert --object "$master" --object "$sealed" -n --target-image-opts \
+	-f raw disk.raw "$luks"
+start_imgd --object "$master" --object "$sealed" -r --image-opts "$luks"
+nbdcopy "$URI" out.raw
+same disk.raw out.raw
+stop_server
+expect_exit 0 "$IMGCTL" convert --object "$master" --object "$sealed" \
+	--image-opts "$luks" -O raw out.raw
+same disk.raw out.raw
 
 # What is wrong is said as the reference says it.
 # check OBJECT...
@@ -158,7 +174,7 @@ next_socket
 	--export first=disk.raw,format=raw,read-only=on,tls-authz=who \
 	--export second=disk.raw,format=raw,read-only=on,tls-authz=once
 SERVER_PID=$(cat pid)
-on_exit kill -9 "$SERVER_PID"
+on_exit kill_server "$SERVER_PID"
 for name in first second; do
 	enters alice $name
 	refused bob $name
