@@ -151,7 +151,7 @@ struct flat_check {
 	uint64_t end;	    /* host byte: of the last block's space    */
 	uint64_t hole_n;    /* blocks' spaces free below that          */
 	uint64_t tail_n;    /* and past it                             */
-	uint64_t last_host; /* where the block before ended            */
+	uint64_t last_host; /* where the block before ended; 0: none   */
 };
 
 /*

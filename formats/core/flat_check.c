@@ -49,8 +49,10 @@ static int check_block(struct flat *f, uint64_t ix, const struct flat_block *b,
 
 	if (fault)
 		return bad_entry(c, ix, fault, e);
-	if (b->kind != EXT_DATA)
+	if (b->kind != EXT_DATA) {
+		c->last_host = 0;
 		return 0;
+	}
 	c->out->allocated++;
 	if (c->last_host && b->host != c->last_host)
 		c->out->fragmented++;

@@ -3,42 +3,7 @@
  * Fuzz target: the input is a qcow2 image in memory.  It is looked at, checked,
  * repaired and written to; other files that it names are not opened.
  */
-#include <stdlib.h>
-
-#include "formats/core/units.h"
 #include "look.h"
-
-#define EXTENTS_MAX 2000u
-#define BITMAPS_MAX 4u
-
-static void map_bitmap(struct image *img, const char *name)
-{
-	uint64_t size = img_size(img), off = 0;
-	struct img_bitmap_extent x = {0};
-
-	for (unsigned i = 0; off < size && i < EXTENTS_MAX; i++) {
-		struct err e = ERR_INIT;
-
-		if (img_bitmap_map(img, name, off, size - off, &x, &e))
-			return;
-		if (!x.len || x.len > size - off)
-			abort();
-		off += x.len;
-	}
-}
-
-static void bitmaps(struct image *img)
-{
-	struct err e = ERR_INIT;
-	struct img_bitmap *list;
-	size_t n;
-
-	if (img_bitmaps(img, &list, &n, &e))
-		return;
-	for (size_t i = 0; i < n && i < BITMAPS_MAX; i++)
-		map_bitmap(img, list[i].name);
-	img_bitmaps_free(list, n);
-}
 
 /* The first one goes; another one gets what it had. */
 static void change_bitmaps(struct image *img)
@@ -73,7 +38,7 @@ static void look(const uint8_t *data, size_t len, unsigned flags,
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	fuzz_all("qcow2", data, len);
-	look(data, len, 0, bitmaps);
+	look(data, len, 0, fuzz_bitmaps);
 	look(data, len, IMG_O_RDWR | IMG_O_DISCARD, change_bitmaps);
 	return 0;
 }

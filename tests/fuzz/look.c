@@ -8,6 +8,7 @@
 
 #define READ_MAX    (4 * MiB) /* bytes that are read at all */
 #define EXTENTS_MAX 2000u
+#define BITMAPS_MAX 4u
 #define PIECE	    65536u
 
 struct image *fuzz_open(
@@ -58,6 +59,35 @@ void fuzz_map(struct image *img)
 			abort();
 		off += x.len;
 	}
+}
+
+static void map_bitmap(struct image *img, const char *name)
+{
+	uint64_t size = img_size(img), off = 0;
+	struct img_bitmap_extent x = {0};
+
+	for (unsigned i = 0; off < size && i < EXTENTS_MAX; i++) {
+		struct err e = ERR_INIT;
+
+		if (img_bitmap_map(img, name, off, size - off, &x, &e))
+			return;
+		if (!x.len || x.len > size - off)
+			abort();
+		off += x.len;
+	}
+}
+
+void fuzz_bitmaps(struct image *img)
+{
+	struct err e = ERR_INIT;
+	struct img_bitmap *list;
+	size_t n;
+
+	if (img_bitmaps(img, &list, &n, &e))
+		return;
+	for (size_t i = 0; i < n && i < BITMAPS_MAX; i++)
+		map_bitmap(img, list[i].name);
+	img_bitmaps_free(list, n);
 }
 
 void fuzz_read(struct image *img)

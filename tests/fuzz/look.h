@@ -17,6 +17,8 @@ void fuzz_describe(struct image *img);
 /* The map must go through the disk without a gap. */
 void fuzz_map(struct image *img);
 void fuzz_read(struct image *img);
+/* The list of bitmaps, and the maps of the first ones. */
+void fuzz_bitmaps(struct image *img);
 void fuzz_check(const char *format, const uint8_t *data, size_t len);
 /* All of the above but the check. */
 void fuzz_look(const char *format, const uint8_t *data, size_t len);
