@@ -46,7 +46,7 @@ for o in cluster_size=1M cluster_size=32256 cluster_size=64k; do
 	agree ours disk
 	agree theirs disk
 	"$IMGCTL" measure -f raw -O parallels -o $o --output=json disk >out
-	[ "$(jq .required out)" = "$(stat -c %s ours)" ] ||
+	[ "$(jq .required out)" = "$(stat -c %s theirs)" ] ||
 		fail "measure: $(cat out)"
 	for f in ours theirs; do
 		"$IMGCTL" info --output=json $f |
@@ -60,8 +60,7 @@ for o in cluster_size=1M cluster_size=32256 cluster_size=64k; do
 	for i in 1 2 3 4; do
 		for io in "write -P $i $((i * 777))k 70k" \
 			"write -P $((i + 8)) $((i * 3000 + 1))k 1500k" \
-			"discard $((i * 5))M 1M"; do
-			[[ $io != discard* ]] || io="write -z ${io#discard }"
+			"write -z $((i * 3 + 2))M 1M"; do
 			qemu-io -f parallels -c "$io" theirs >/dev/null
 			qemu-io -f raw -c "$io" raw >/dev/null
 		done
@@ -95,7 +94,6 @@ for o in cluster_size=1M cluster_size=1536; do
 	done
 done
 "$IMGCTL" resize -q --preallocation=metadata r 5M
-agree r <(:) 2>/dev/null || true
 expect_exit 0 "$IMGCTL" check r
 
 # ---- options, backing file -------------------------------------------------
@@ -233,7 +231,7 @@ END
 for server in "$IMGD" qemu-nbd; do
 	"$server" -r -t -k "$TMP/sock" -B $id -f parallels marked &
 	pid=$!
-	on_exit kill $pid
+	on_exit eval "kill $pid 2>/dev/null || true"
 	wait_until test -S sock
 	got=$(nbdsh -c "h.add_meta_context('qemu:dirty-bitmap:$id')" \
 		-c "h.connect_unix('$TMP/sock')" -c "$(cat ask.py)")
@@ -255,7 +253,11 @@ expect_exit 0 "$IMGCTL" compare marked sound
 
 # ---- images of Parallels itself --------------------------------------------
 
-needs_samples
+if [ ! -d "$SAMPLES" ]; then
+	echo "no folder with samples (set IMGD_SAMPLES): not tested with these"
+	exit 0
+fi
+needs bzip2
 for name in parallels-v1 parallels-v2; do
 	file=$(sample $name)
 	qemu-img convert -f parallels -O raw "$file" content
