@@ -17,15 +17,25 @@ virtio_pci virtio_blk'
 
 needs qemu-system-x86_64 busybox cpio dpkg-deb apt-get
 
-# The kernel of this release, from where the system's packages come from.
+# The kernel of this release, from where the system's packages come from, which
+# may be busy.
 fetch_kernel()
 {
-	local package
+	local package try
 	package=$(apt-cache depends linux-image-cloud-amd64 |
 		awk '/Depends: linux-image-[0-9]/ { print $2 }')
-	[ -n "$package" ] && mkdir kernel && (cd kernel &&
-		timeout 120 apt-get download "$package") >/dev/null 2>&1 &&
-		dpkg-deb -x kernel/*.deb kernel
+	[ -n "$package" ] || return 1
+	mkdir -p kernel
+	for try in 1 2 3; do
+		if (cd kernel && timeout 60 apt-get download "$package") \
+			>/dev/null 2>fetch.log; then
+			dpkg-deb -x kernel/*.deb kernel
+			return
+		fi
+		sleep "$try"
+	done
+	cat fetch.log >&2
+	return 1
 }
 
 vm_make()
