@@ -58,7 +58,6 @@ void luks_free(struct luks *l)
 	if (!l)
 		return;
 	keymem_free(l->key, CIPHER_KEY_MAX);
-	luks2_free(l->v2);
 	free(l);
 }
 

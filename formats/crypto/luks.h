@@ -72,7 +72,6 @@ struct luks {
 	unsigned slot_n;
 	struct luks_digest digest;
 	uint8_t *key; /* NULL: locked */
-	struct luks2 *v2;
 };
 
 /* Does it begin as a LUKS header does, of any version? */
