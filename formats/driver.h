@@ -325,10 +325,7 @@ void image_commit_mark(void *img);
 char *image_resolve(const char *base, const char *name, struct err *e);
 
 extern const struct driver bochs_driver, cloop_driver, dmg_driver, luks_driver,
-    qcow_driver, qcow2_driver, qed_driver, raw_driver;
-extern const struct driver parallels_driver;
-extern const struct driver vdi_driver;
-extern const struct driver vhdx_driver;
-extern const struct driver vmdk_driver;
+    parallels_driver, qcow_driver, qcow2_driver, qed_driver, raw_driver,
+    vdi_driver, vhdx_driver, vmdk_driver, vpc_driver;
 
 #endif

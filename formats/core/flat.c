@@ -13,7 +13,8 @@ int flat_init(struct flat *f, uint64_t base, uint64_t limit, struct err *e)
 {
 	uint64_t end = max_u64(host_size(f->img->file), base);
 
-	space_init(&f->space, base, f->space_len, end, limit);
+	space_init(&f->space, base, f->unit_len ? f->unit_len : f->space_len,
+	    end, limit);
 	f->tables = tables_new_cache(f->img->file, &f->img->meta, CACHE_LEN, e);
 	f->img->tables = f->tables;
 	return f->tables ? 0 : -1;

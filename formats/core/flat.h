@@ -55,10 +55,11 @@ struct flat {
 	uint64_t block_n;   /* entries                                      */
 	uint32_t block_len;
 	uint64_t space_len, lead_len;
-	bool has_zero;	 /* entries can say ZERO                         */
-	bool solid;	 /* nothing is zeroes where nothing is below     */
-	bool keeps_data; /* a block with data stays where it is: zeroes
-			    are written and holes punched in place      */
+	uint64_t unit_len; /* of the space: divides space_len; 0: all of it */
+	bool has_zero;	   /* entries can say ZERO                         */
+	bool solid;	   /* nothing is zeroes where nothing is below     */
+	bool keeps_data;   /* a block with data stays where it is: zeroes
+			      are written and holes punched in place      */
 
 	struct tables *tables;
 	struct space space; /* its units: whole blocks, or what divides them */

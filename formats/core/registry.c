@@ -17,6 +17,7 @@ static const struct driver *const registry[] = {
     &vdi_driver,
     &vhdx_driver,
     &vmdk_driver,
+    &vpc_driver,
 };
 
 const struct driver *registry_at(unsigned i)
@@ -26,6 +27,9 @@ const struct driver *registry_at(unsigned i)
 
 const struct driver *registry_find(const char *name)
 {
+	/* What most people call it. */
+	if (!strcmp(name, "vhd"))
+		return &vpc_driver;
 	for (unsigned i = 0; i < ARRAY_N(registry); i++)
 		if (!strcmp(registry[i]->info.name, name))
 			return registry[i];

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "../core/utf16.h"
 #include "vhdx.h"
 
 const struct img_opt vhdx_create_opts[] = {
@@ -215,7 +216,7 @@ static int write_identifier(struct hostfile *f, struct err *e)
 {
 	uint8_t buf[64] = "vhdxfile";
 
-	if (vhdx_utf16(buf + 8, sizeof buf - 8, "imgd") < 0)
+	if (utf8_to_utf16(buf + 8, sizeof buf - 8, "imgd") < 0)
 		return -1;
 	return host_pwrite(f, buf, sizeof buf, 0, e);
 }

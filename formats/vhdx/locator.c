@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "../core/utf16.h"
 #include "vhdx.h"
 
 #define HEAD_LEN  20u
@@ -27,7 +28,7 @@ static char *text_at(
 {
 	if (off < HEAD_LEN || !range_ok(off, len, item_len))
 		return NULL;
-	return vhdx_utf8(item + off, len);
+	return utf16_to_utf8(item + off, len);
 }
 
 static void take_path(char **slot, char **value)
@@ -137,7 +138,7 @@ struct packer {
 static int put_text(
     struct packer *p, uint8_t *off, uint8_t *len, const char *text)
 {
-	int n = vhdx_utf16(p->out + p->at, VHDX_LOCATOR_MAX - p->at, text);
+	int n = utf8_to_utf16(p->out + p->at, VHDX_LOCATOR_MAX - p->at, text);
 
 	if (n < 0 || n > UINT16_MAX)
 		return -1;

@@ -152,10 +152,6 @@ bool vhdx_guid_same(const struct vhdx_guid *a, const struct vhdx_guid *b);
 int vhdx_guid_new(struct vhdx_guid *g, struct err *e);
 void vhdx_guid_text(const struct vhdx_guid *g, char text[VHDX_GUID_TEXT]);
 bool vhdx_guid_parse(struct vhdx_guid *g, const char *text);
-/* UTF-16 of `len` bytes as UTF-8, malloc'd; NULL: not valid, or no memory. */
-char *vhdx_utf8(const uint8_t *utf16, size_t len);
-/* The other way, into at most `max` bytes: how many, or -1. */
-int vhdx_utf16(uint8_t *out, size_t max, const char *text);
 
 uint32_t vhdx_crc(const void *buf, size_t len);
 /* The checksum of a structure that has it at byte 4. */

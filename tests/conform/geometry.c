@@ -166,6 +166,9 @@ static const struct geometry table[] = {
 	false},
     {"qed 1M", "qed", "cluster_size=1M", 9 * MiB + 512, 0, 0, false},
 
+    {"vpc, fixed", "vpc", "subformat=fixed,force_size=on", 3 * MiB + 512, 0, 0,
+	false},
+
     {"qcow 4k, odd size", "qcow", NULL, 5 * MiB + 512, 77, 0, false},
     {"qcow 512, base", "qcow", NULL, 3 * MiB + 512, 0, BASE_QCOW2, false},
     {"qcow 512, chain", "qcow", NULL, 2 * MiB + 512, 0, BASE_CHAIN, false},
@@ -212,6 +215,8 @@ static bool of_registry(size_t i, struct geometry *g)
 	*g = (struct geometry){.format = f->name, .size = DEFAULT_SIZE};
 	if (opt_find(f->create_opts, "key-secret"))
 		g->options = "iter-time=1,key-secret=" GEOMETRY_SECRET;
+	else if (opt_find(f->create_opts, "force_size"))
+		g->options = "force_size=on";
 	snprintf(g->name, sizeof g->name, "%s, default", f->name);
 	return true;
 }

@@ -48,6 +48,8 @@ const struct scene scenes[] = {
 	"extended_l2=on,cluster_size=16k,preallocation=metadata", 1 * MiB, 0, 0,
 	TRIM},
     {"metadata", "qcow2", "preallocation=metadata", 2 * MiB, 0, 0, TRIM},
+    {"vpc", "vpc", "force_size=on", 5 * MiB, 0, 0, TRIM},
+    {"vpc, fixed", "vpc", "subformat=fixed,force_size=on", 1 * MiB, 0, 0, TRIM},
     {"qed", "qed", NULL, 2 * MiB, 0, 0, TRIM},
     {"qed, 4k, base", "qed", "cluster_size=4k,table_size=2", 1 * MiB, 0,
 	BASE_QCOW2_SHORT, TRIM},
