@@ -43,6 +43,19 @@ static int store_header(struct image *img, struct err *e)
 	return 0;
 }
 
+/* After blocks have gone, durably: the file ends behind the last one. */
+static int settle(struct image *img, struct err *e)
+{
+	struct vpc *v = vpc_of(img);
+
+	if (flat_scan(&v->flat, vpc_claim_structures, e) ||
+	    vpc_footers_store(img, e))
+		return image_fail(img, e);
+	if (img->file->fixed_size)
+		return 0;
+	return host_truncate(img->file, v->footer_end + VPC_FOOTER_LEN, e);
+}
+
 static int take_room(
     struct image *img, uint64_t len, uint64_t *host, struct err *e)
 {
@@ -156,7 +169,7 @@ static int resize_blocks(struct image *img, uint64_t size, struct err *e)
 int vpc_resize(
     struct image *img, uint64_t size, enum img_prealloc prealloc, struct err *e)
 {
-	struct vpc *v = vpc_of(img);
+	uint64_t old;
 
 	if (prealloc != IMG_PREALLOC_OFF)
 		return err_unsupported(
@@ -168,12 +181,13 @@ int vpc_resize(
 		    "GiB");
 	if (image_commit(img, e))
 		return -1;
-	if (v->footer.type == VPC_FIXED)
+	if (vpc_of(img)->footer.type == VPC_FIXED)
 		return resize_fixed(img, size, e);
+	old = img_size(img);
 	if (resize_blocks(img, size, e))
 		return -1;
 	set_size(img, size);
-	return vpc_footers_store(img, e);
+	return size < old ? settle(img, e) : vpc_footers_store(img, e);
 }
 
 /* ---- the parent
@@ -257,10 +271,5 @@ int vpc_make_empty(struct image *img, struct err *e)
 	if (flat_each(&v->flat, drop_block, NULL, e) || image_commit(img, e))
 		return image_fail(img, e);
 	tables_forget_level(v->flat.tables, TABLE_MAP);
-	if (flat_scan(&v->flat, vpc_claim_structures, e) ||
-	    vpc_footers_store(img, e))
-		return image_fail(img, e);
-	if (img->file->fixed_size)
-		return 0;
-	return host_truncate(img->file, v->footer_end + VPC_FOOTER_LEN, e);
+	return settle(img, e);
 }

@@ -8,17 +8,19 @@
 #include "../core/request.h"
 #include "vpc.h"
 
-/* The footer at the end belongs to nobody while the disk is used. */
+/* The footer at the end, if it is there, is where the next block goes. */
 static int claim_all(struct flat *f, struct err *e)
 {
-	uint64_t len = host_size(f->img->file);
+	struct hostfile *file = f->img->file;
+	uint64_t tail = host_size(file) - VPC_FOOTER_LEN;
+	uint8_t p[VPC_FOOTER_LEN];
 
-	if (vpc_claim_structures(f, e))
+	if (vpc_claim_structures(f, e) ||
+	    host_pread(file, p, sizeof p, tail, e))
 		return -1;
-	return space_claim(&f->space, len - VPC_FOOTER_LEN, VPC_FOOTER_LEN, e) <
-		       0
-		   ? -1
-		   : 0;
+	if (!vpc_footer_ok(p))
+		return 0;
+	return space_claim(&f->space, tail, sizeof p, e) < 0 ? -1 : 0;
 }
 
 /* 1: the copy of the footer at `host` says what the one that counts does. */
@@ -64,7 +66,10 @@ static int check_footers(struct flat_check *c, struct err *e)
 
 static int look(struct flat_check *c, struct err *e)
 {
-	return flat_check(c, claim_all, e) || check_footers(c, e) ? -1 : 0;
+	if (flat_check(c, claim_all, e))
+		return -1;
+	c->out->leaks = c->hole_n + c->tail_n;
+	return check_footers(c, e);
 }
 
 int vpc_check(struct image *img, struct img_check *out,
