@@ -74,6 +74,7 @@ static int cloop_open(struct image *img, struct options *o, struct err *e)
 		return -1;
 	}
 	img->priv = c;
+	img->packed_len = c->block_len;
 	atomic_store(&img->size, (uint64_t)c->block_len * c->block_n);
 	return 0;
 }

@@ -259,6 +259,7 @@ struct image {
 			    CODEC_NONE: it takes none */
 	bool packs_only; /* it takes no other units: packed ones may be longer
 			    than a unit, as long as codec_bound() */
+	uint32_t packed_len; /* of packed units at most; 0: a unit */
 	/* How all of its data is encrypted, or NULL; it frees itself with the
 	 * image.  Then every EXT_DATA of it has EXT_F_CRYPT: see core/crypt.h.
 	 */

@@ -18,9 +18,10 @@
  * Bytes handed to a worker at once, or one unit where that is longer: what it
  * reads is still in the cache of its processor when it writes.
  */
-#define COPY_CHUNK    (512u * KiB)
-#define SHARE_CHUNK   (8u * MiB) /* where nothing needs to be read */
-#define COPY_UNIT_MAX (2u * MiB) /* of units that are packed */
+#define COPY_CHUNK     (512u * KiB)
+#define COPY_CHUNK_MAX (4u * MiB) /* for long packed units of the source */
+#define SHARE_CHUNK    (8u * MiB) /* where nothing needs to be read */
+#define COPY_UNIT_MAX  (2u * MiB) /* of units that are packed */
 
 /* ---- plan -------------------------------------------------------------- */
 

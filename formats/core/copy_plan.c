@@ -69,14 +69,28 @@ static int add_sizes(const struct img_copy *job, uint64_t *sum, struct err *e)
 	return 0;
 }
 
+/* The longest packed unit of the sources that one chunk should hold. */
+static uint32_t packed_len(const struct img_copy *job)
+{
+	uint32_t len = 0;
+
+	for (size_t i = 0; i < job->src_n; i++)
+		for (const struct image *l = job->src[i]; l; l = l->backing)
+			len = (uint32_t)max_u64(len, l->packed_len);
+	return (uint32_t)min_u64(len, COPY_CHUNK_MAX);
+}
+
 static uint32_t chunk_len(const struct copy_plan *p)
 {
-	uint32_t unit = p->job->dst->unit;
+	uint32_t unit = p->job->dst->unit, len;
 
 	if (p->job->flags & IMG_COPY_PACK)
 		return unit;
-	return (uint32_t)round_up(
+	len = (uint32_t)round_up(
 	    p->share ? SHARE_CHUNK : COPY_CHUNK, max_u64(unit, 1));
+	while (len < packed_len(p->job))
+		len *= 2;
+	return len;
 }
 
 /* What the last source does not have of its last sector need not be written

@@ -6,33 +6,37 @@
 #include "../codec/codec.h"
 #include "packed.h"
 
-#define SLOT_N 32u
-#define CACHE_LEN                                                              \
-	(4u * MiB) /* unpacked bytes kept, unless one unit is more             \
-		    */
+#define SLOT_N	  32u
+#define CACHE_LEN (4 * MiB)  /* unpacked, unless one unit is more */
+#define BUSY_LEN  (16 * MiB) /* being unpacked, unless one unit is more */
 
 struct slot {
 	struct hostfile *file;
 	uint64_t host;
 	uint64_t used; /* by age: the smallest is the oldest */
 	uint32_t len;
-	uint8_t *data; /* NULL: the slot is empty */
+	bool busy;     /* it is being unpacked; no data yet */
+	uint8_t *data; /* NULL: the slot is empty, or busy */
 };
 
 struct packed_cache {
 	struct mutex lock;
+	pthread_cond_t ready; /* a slot is not busy any more */
 	struct slot slot[SLOT_N];
-	uint64_t clock, len;
+	uint64_t clock;
+	uint64_t len, busy_len; /* unpacked bytes: kept, and to come */
 };
 
 struct packed_cache *packed_new(struct err *e)
 {
 	struct packed_cache *c = calloc(1, sizeof *c);
 
-	if (c)
-		mutex_init(&c->lock);
-	else
+	if (!c) {
 		err_nomem(e);
+		return NULL;
+	}
+	mutex_init(&c->lock);
+	pthread_cond_init(&c->ready, NULL);
 	return c;
 }
 
@@ -49,6 +53,7 @@ void packed_free(struct packed_cache *c)
 		return;
 	for (unsigned i = 0; i < SLOT_N; i++)
 		drop(c, &c->slot[i]);
+	pthread_cond_destroy(&c->ready);
 	mutex_destroy(&c->lock);
 	free(c);
 }
@@ -58,28 +63,38 @@ static struct slot *find(struct packed_cache *c, const struct extent *x)
 	for (unsigned i = 0; i < SLOT_N; i++) {
 		struct slot *s = &c->slot[i];
 
-		if (s->data && s->host == x->host && s->file == x->file &&
-		    s->len == x->packed.unit_len)
+		if ((s->data || s->busy) && s->host == x->host &&
+		    s->file == x->file && s->len == x->packed.unit_len)
 			return s;
 	}
 	return NULL;
 }
 
+/* Is it cached?  Then [off, off + len) is copied. */
+static bool lookup(struct packed_cache *c, const struct extent *x, void *buf,
+    size_t len, uint64_t off)
+{
+	struct slot *s = find(c, x);
+
+	if (!s || s->busy)
+		return false;
+	memcpy(buf, s->data + (off - x->packed.unit), len);
+	s->used = ++c->clock;
+	return true;
+}
+
 bool packed_lookup(struct packed_cache *c, const struct extent *x, void *buf,
     size_t len, uint64_t off)
 {
-	struct slot *s;
+	bool found;
 
 	mutex_lock(&c->lock);
-	s = find(c, x);
-	if (s) {
-		memcpy(buf, s->data + (off - x->packed.unit), len);
-		s->used = ++c->clock;
-	}
+	found = lookup(c, x, buf, len, off);
 	mutex_unlock(&c->lock);
-	return s;
+	return found;
 }
 
+/* An empty slot, or the oldest one that has data; NULL: all are busy. */
 static struct slot *oldest(struct packed_cache *c, bool empty_too)
 {
 	struct slot *best = NULL;
@@ -87,7 +102,7 @@ static struct slot *oldest(struct packed_cache *c, bool empty_too)
 	for (unsigned i = 0; i < SLOT_N; i++) {
 		struct slot *s = &c->slot[i];
 
-		if (!s->data && empty_too)
+		if (!s->data && !s->busy && empty_too)
 			return s;
 		if (s->data && (!best || s->used < best->used))
 			best = s;
@@ -95,53 +110,86 @@ static struct slot *oldest(struct packed_cache *c, bool empty_too)
 	return best;
 }
 
-/* Takes over `data`. */
-static void insert(
+/*
+ * 1 it is cached by now, and copied; 0 the caller has to unpack it, and then
+ * to call finish(): others that want it wait.  Large units go one by one.
+ */
+static int begin(struct packed_cache *c, const struct extent *x, void *buf,
+    size_t len, uint64_t off)
+{
+	uint32_t unit_len = x->packed.unit_len;
+	struct slot *s;
+	int rc = 1;
+
+	mutex_lock(&c->lock);
+	while (!lookup(c, x, buf, len, off)) {
+		s = find(c, x) ? NULL : oldest(c, true);
+		if (s && (!c->busy_len || c->busy_len + unit_len <= BUSY_LEN)) {
+			drop(c, s);
+			*s = (struct slot){.file = x->file,
+			    .host = x->host,
+			    .len = unit_len,
+			    .busy = true};
+			c->busy_len += unit_len;
+			rc = 0;
+			break;
+		}
+		mutex_wait(&c->lock, &c->ready);
+	}
+	mutex_unlock(&c->lock);
+	return rc;
+}
+
+/* Takes over `data`; NULL: it did not unpack. */
+static void finish(
     struct packed_cache *c, const struct extent *x, uint8_t *data)
 {
 	struct slot *s;
 
 	mutex_lock(&c->lock);
-	while (c->len && c->len + x->packed.unit_len > CACHE_LEN)
-		drop(c, oldest(c, false));
 	s = find(c, x);
-	if (!s)
-		s = oldest(c, true);
-	drop(c, s);
-	*s = (struct slot){.file = x->file,
-	    .host = x->host,
-	    .used = ++c->clock,
-	    .len = x->packed.unit_len,
-	    .data = data};
-	c->len += s->len;
+	s->busy = false;
+	c->busy_len -= s->len;
+	while (data && c->len && c->len + s->len > CACHE_LEN)
+		drop(c, oldest(c, false));
+	s->data = data;
+	s->used = ++c->clock;
+	c->len += data ? s->len : 0;
+	lock_must(pthread_cond_broadcast(&c->ready));
 	mutex_unlock(&c->lock);
+}
+
+static int unpack(
+    const struct extent *x, const uint8_t *stored, uint8_t *unit, struct err *e)
+{
+	if (!codec_unpack(x->packed.codec, unit, x->packed.unit_len, stored,
+		x->packed.stored, e))
+		return 0;
+	err_prefix(e,
+	    "%s: compressed data of %u bytes at %llu: ", x->file->name,
+	    x->packed.stored, (unsigned long long)x->host);
+	return -1;
 }
 
 int packed_extract(struct packed_cache *c, const struct extent *x,
     const uint8_t *stored, void *buf, size_t len, uint64_t off, struct err *e)
 {
-	uint8_t *unit = NULL;
-	bool whole = len == x->packed.unit_len;
+	uint8_t *unit;
 
-	if (!whole) {
-		if (packed_lookup(c, x, buf, len, off))
-			return 0;
-		unit = malloc(x->packed.unit_len);
-		if (!unit)
-			return err_nomem(e);
-	}
-	if (codec_unpack(x->packed.codec, whole ? buf : unit,
-		x->packed.unit_len, stored, x->packed.stored, e)) {
+	if (len == x->packed.unit_len)
+		return unpack(x, stored, buf, e);
+	if (begin(c, x, buf, len, off))
+		return 0;
+	unit = malloc(x->packed.unit_len);
+	if (!unit)
+		err_nomem(e);
+	if (!unit || unpack(x, stored, unit, e)) {
 		free(unit);
-		err_prefix(e,
-		    "%s: compressed data of %u bytes at %llu: ", x->file->name,
-		    x->packed.stored, (unsigned long long)x->host);
+		finish(c, x, NULL);
 		return -1;
 	}
-	if (!whole) {
-		memcpy(buf, unit + (off - x->packed.unit), len);
-		insert(c, x, unit);
-	}
+	memcpy(buf, unit + (off - x->packed.unit), len);
+	finish(c, x, unit);
 	return 0;
 }
 

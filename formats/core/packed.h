@@ -6,6 +6,8 @@
  * new owner: packed_forget() comes before that (core/commit.c), and a request
  * puts a unit in only while it is pinned (I1).
  *
+ * A unit that several threads want parts of at once is unpacked by one of them.
+ *
  * Threads: all functions, any thread.
  */
 #ifndef IMGD_PACKED_H

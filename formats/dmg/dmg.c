@@ -47,6 +47,16 @@ static int sort_chunks(struct dmg *d, struct err *e)
 	return 0;
 }
 
+static uint32_t longest_packed(const struct dmg *d)
+{
+	uint64_t sectors = 0;
+
+	for (size_t i = 0; i < d->n; i++)
+		if (dmg_codec(d->chunk[i].type) != CODEC_NONE)
+			sectors = max_u64(sectors, d->chunk[i].sectors);
+	return (uint32_t)(sectors * SECTOR_LEN);
+}
+
 static void dmg_free(struct dmg *d)
 {
 	free(d->chunk);
@@ -71,6 +81,7 @@ static int dmg_open(struct image *img, struct options *o, struct err *e)
 		d->sectors =
 		    d->chunk[d->n - 1].sector + d->chunk[d->n - 1].sectors;
 	img->priv = d;
+	img->packed_len = longest_packed(d);
 	atomic_store(&img->size, d->sectors * SECTOR_LEN);
 	return 0;
 }
