@@ -213,7 +213,7 @@ static void fill(const struct image *img, const struct twolevel_entry *n,
 		return;
 	}
 	x->host += in_cl;
-	x->flags = meta_flag(t, x);
+	x->flags = meta_flag(t, x) | (img->cipher ? EXT_F_CRYPT : 0);
 }
 
 static int look(struct image *img, uint64_t guest, uint64_t len,

@@ -128,6 +128,14 @@ const struct img_opt qcow_create_opts[] = {
     {"size", IMG_OPT_SIZE, "Virtual disk size", NULL},
     {"backing_file", IMG_OPT_STR, "File name of a base image", NULL},
     {"backing_fmt", IMG_OPT_STR, "Format of the backing image", NULL},
+    {"encryption", IMG_OPT_BOOL,
+	"Encrypt the image with format 'aes'. (Deprecated in favor of "
+	"encrypt.format=aes)",
+	NULL},
+    {"encrypt.format", IMG_OPT_STR, "Encrypt the image, format choices: 'aes'",
+	NULL},
+    {"encrypt.key-secret", IMG_OPT_STR,
+	"ID of the secret that provides the AES encryption key", NULL},
     {0},
 };
 
@@ -136,7 +144,10 @@ static int make_header(
     const struct create_args *a, struct qcow_header *h, struct err *e)
 {
 	size_t name_len = a->backing ? strlen(a->backing) : 0;
+	uint32_t crypt;
 
+	if (qcow_crypt_params(a->o, &crypt, e))
+		return -1;
 	if (!a->size)
 		return err_usage(
 		    e, "Image size is too small, cannot be zero length");
@@ -151,6 +162,7 @@ static int make_header(
 	    .l2_bits = a->backing ? 12 : 9,
 	    .backing_host = name_len ? QCOW_HEADER_LEN : 0,
 	    .backing_len = (uint32_t)name_len,
+	    .crypt = crypt,
 	    .l1_host = round_up(QCOW_HEADER_LEN + name_len, 8),
 	};
 	return 0;

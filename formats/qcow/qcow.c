@@ -87,20 +87,10 @@ static void close_image(struct image *img)
 	img->priv = NULL;
 }
 
-static int refuse(const struct image *img, struct err *e)
-{
-	if (!qcow_of(img)->h.crypt || img->open_gate == IMG_GATE_METADATA)
-		return 0;
-	return err_unsupported(e,
-	    "%s: the image is encrypted (aes), which is not supported",
-	    img->name);
-}
-
 static int open_image(struct image *img, struct options *o, struct err *e)
 {
 	struct qcow *q = calloc(1, sizeof *q);
 
-	(void)o;
 	if (!q)
 		return err_nomem(e);
 	if (qcow_header_read(img->file, &q->h, e)) {
@@ -111,7 +101,7 @@ static int open_image(struct image *img, struct options *o, struct err *e)
 	img->codec = CODEC_DEFLATE;
 	set_geometry(q);
 	atomic_store(&img->size, q->h.size);
-	if (twolevel_open(img, e) || refuse(img, e) ||
+	if (twolevel_open(img, e) || qcow_crypt_open(img, o, e) ||
 	    take_backing(img, &q->h, e)) {
 		close_image(img);
 		return -1;

@@ -45,6 +45,11 @@ void qcow_header_clear(struct qcow_header *h);
 int qcow_header_write(
     struct hostfile *f, const struct qcow_header *h, struct err *e);
 
+/* The cipher of an encrypted image, with the key that the options name. */
+int qcow_crypt_open(struct image *img, struct options *o, struct err *e);
+/* Is an image to be encrypted?  *method as in the header. */
+int qcow_crypt_params(struct options *o, uint32_t *method, struct err *e);
+
 extern const struct img_opt qcow_create_opts[];
 int qcow_create(const struct create_args *a, struct err *e);
 int qcow_create_check(const struct create_args *a, struct err *e);

@@ -135,6 +135,11 @@ static const struct geometry table[] = {
 	"data_file=data.raw,encrypt.format=luks,encrypt.iter-time=1,"
 	"encrypt.key-secret=" GEOMETRY_SECRET,
 	2 * MiB + 512, 0, 0, true},
+    {"aes 4k", "qcow", "encrypt.format=aes,encrypt.key-secret=" GEOMETRY_SECRET,
+	2 * MiB + 512, 0, 0, false},
+    {"aes 512, base", "qcow",
+	"encrypt.format=aes,encrypt.key-secret=" GEOMETRY_SECRET, 1 * MiB, 0,
+	BASE_QCOW2, false},
     {"aes 64k, base", "qcow2",
 	"encrypt.format=aes,encrypt.key-secret=" GEOMETRY_SECRET, 2 * MiB + 512,
 	0, BASE_RAW_SHORT, false},

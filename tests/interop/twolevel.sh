@@ -73,6 +73,23 @@ both_ways qed -o cluster_size=1M
 both_ways qcow
 both_ways qcow -c
 
+# Encrypted, both ways.
+key=(--object secret,id=s,data=hush)
+aes=encrypt.format=aes,encrypt.key-secret=s
+opened=driver=qcow,encrypt.key-secret=s,file.filename
+qemu-img convert "${key[@]}" -f raw -O qcow -o $aes disk theirs
+"$IMGCTL" convert "${key[@]}" -f raw -O qcow -o $aes disk ours
+for f in theirs ours; do
+	for tool in qemu-img "$IMGCTL"; do
+		expect_exit 0 "$tool" compare "${key[@]}" --image-opts \
+			driver=raw,file.filename=disk $opened=$f
+	done
+	same_text info $f
+	expect_exit 1 "$IMGCTL" convert -O raw $f back
+	expect_err "Parameter 'encrypt.key-secret' is required for cipher"
+done
+rm theirs ours
+
 # Overlays: written by both in turns.
 for format in qed qcow; do
 	"$IMGCTL" create -q -f $format -b disk -F raw over
