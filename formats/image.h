@@ -461,7 +461,8 @@ struct img_copy {
 	bool backing;	     /* dst has a backing file: what no source layer
 				above it has stays unallocated               */
 	unsigned flags;	     /* IMG_COPY_*                                   */
-	unsigned threads;    /* 0: as many as there are processors           */
+	unsigned threads;    /* 0: as many as there are processors, and for
+				an NBD export at least a few                 */
 	uint32_t sparse_len; /* shortest run of zeroes left out; 0: write all */
 	uint64_t rate;	     /* bytes a second, 0 = no limit                 */
 	int level;	     /* of compression; 0 default                    */

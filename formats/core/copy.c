@@ -20,8 +20,9 @@
 #include "crew.h"
 #include "request.h"
 
-#define MEMORY_MAX (48 * MiB) /* of all workers */
-#define PACE_MS	   100	      /* between looks at `stop` while waiting */
+#define MEMORY_MAX     (48 * MiB) /* of all workers */
+#define REMOTE_THREADS 4u
+#define PACE_MS	       100 /* between looks at `stop` while waiting */
 
 struct copy {
 	const struct img_copy *job;
@@ -265,6 +266,16 @@ static int check_job(const struct img_copy *job, struct err *e)
 	return 0;
 }
 
+/* Who waits for another program leaves a processor to others. */
+static unsigned default_threads(const struct img_copy *job)
+{
+	bool remote = job->dst->file->remote;
+
+	for (size_t i = 0; i < job->src_n; i++)
+		remote |= job->src[i]->file->remote;
+	return (unsigned)max_u64(crew_default(), remote ? REMOTE_THREADS : 1);
+}
+
 static unsigned thread_n(const struct copy *c)
 {
 	uint64_t each = c->plan.chunk, runs;
@@ -273,7 +284,7 @@ static unsigned thread_n(const struct copy *c)
 		each += 4ull * c->job->dst->unit;
 	runs = c->plan.total / c->plan.chunk + 1;
 	return (unsigned)min_u64(min_u64(runs, MEMORY_MAX / each),
-	    c->job->threads ? c->job->threads : crew_default());
+	    c->job->threads ? c->job->threads : default_threads(c->job));
 }
 
 int img_copy(const struct img_copy *asked, struct err *e)

@@ -355,7 +355,7 @@ static int start(struct hostfile *f, struct err *e)
 		    "the NBD server exports it read-only");
 	if (s->facts.multi_conn)
 		atomic_store(&s->conn_n, (unsigned)min_u64(most, NBD_CONN_MAX));
-	f->fixed_size = f->slow_zero = true;
+	f->fixed_size = f->slow_zero = f->remote = true;
 	f->align = s->facts.min_len;
 	atomic_store(&f->size, s->facts.size);
 	return 0;

@@ -53,6 +53,14 @@ agree measure -O qcow2 "$URI"
 start_nbdkit -r --no-sr file disk.raw
 expect_reads "$URI"
 
+# Who waits for a server needs no processor: with one there are several
+# connections at work, too.
+start_nbdkit -r --filter=log --filter=delay pattern 8M rdelay=100ms \
+	logfile="$TMP/requests"
+expect_exit 0 taskset -c "$(taskset -cp $$ | sed 's/.*: //; s/[-,].*//')" \
+	"$IMGCTL" convert "$URI" out.raw
+[ "$(grep -o 'connection=[0-9]* Read' requests | sort -u | wc -l)" -ge 3 ]
+
 # A size that is no multiple of anything.
 random_file odd.raw 1234567
 start_nbdkit -r file odd.raw
