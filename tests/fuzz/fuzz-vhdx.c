@@ -63,7 +63,7 @@ static void add_parent(uint8_t *image)
 	struct err e = ERR_INIT;
 	uint8_t *locator = malloc(VHDX_LOCATOR_MAX);
 	int64_t len;
-	uint32_t off;
+	uint32_t off = 0;
 
 	must(locator);
 	len = vhdx_locator_pack(locator, "base.vhdx", &linkage, &e);
