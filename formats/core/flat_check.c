@@ -85,8 +85,7 @@ static int unshare_block(struct flat *f, uint64_t ix,
 	n = div_up(f->space_len, f->space.unit_len);
 	if (!clusterset_any(&u->kept, unit, n))
 		return clusterset_add(&u->kept, unit, n, e);
-	if (space_take(
-		&f->space, f->space_len, f->space_len, &next.host, &got, e) ||
+	if (flat_take(f, 1, &next.host, &got, e) ||
 	    flat_copy(f, b->host, next.host, e) || flat_put(f, ix, &next, e))
 		return -1;
 	u->c->fixed_n++;

@@ -70,8 +70,7 @@ static int move_block(struct flat *f, uint64_t ix, const struct flat_block *b,
 	if (fault || b->kind != EXT_DATA || b->host < m->from ||
 	    b->host >= m->to)
 		return 0;
-	if (space_take(
-		&f->space, f->space_len, f->space_len, &next.host, &got, e) ||
+	if (flat_take(f, 1, &next.host, &got, e) ||
 	    flat_copy(f, b->host, next.host, e) || flat_put(f, ix, &next, e))
 		return -1;
 	return image_commit_due(f->img) ? image_commit(f->img, e) : 0;

@@ -16,15 +16,16 @@
 
 /* ---- what is found ------------------------------------------------------- */
 
-static void check_by_peer(struct hostfile *f)
+static void check_by_peer(const struct admin *w, struct hostfile *f)
 {
 	struct err e = ERR_INIT;
 	char out[65536];
 	int rc;
 
 	assert_ok(hostio_save(f, "admin.img", &e), &e);
-	rc = peer_check("admin.img", out, sizeof out);
-	if (rc != 0 && rc != 3)
+	rc = peer_check_leaky(
+	    "admin.img", admin_format(w->scene), out, sizeof out);
+	if (rc)
 		fail_msg("qemu-img check: %s", out);
 	unlink("admin.img");
 }
@@ -32,8 +33,8 @@ static void check_by_peer(struct hostfile *f)
 /* It can be written, and all kinds of changes be made. */
 static void go_on(struct admin *w, struct hostfile *under)
 {
-	const struct img_open how = {
-	    .format = "qcow2", .flags = IMG_O_RDWR | IMG_O_DISCARD};
+	const struct img_open how = {.format = admin_format(w->scene),
+	    .flags = IMG_O_RDWR | IMG_O_DISCARD};
 	struct err e = ERR_INIT;
 	struct hostfile *f = host_open_memory("go on", 0, &e);
 	struct image *img;
@@ -47,12 +48,13 @@ static void go_on(struct admin *w, struct hostfile *under)
 		uint64_t off = rng_below(&w->rng, img_size(img) - sizeof buf);
 
 		assert_ok(img_pwrite(img, buf, sizeof buf, off, 0, &e), &e);
-		if (i == 1)
+		if (i == 1 && !w->scene->format)
 			assert_ok(img_snapshot_create(img, "go", &e), &e);
 	}
-	assert_ok(img_snapshot_delete(img, "go", &e), &e);
+	if (!w->scene->format)
+		assert_ok(img_snapshot_delete(img, "go", &e), &e);
 	assert_ok(img_close(img, &e), &e);
-	crash_check(f, "qcow2");
+	crash_check(f, admin_format(w->scene));
 	host_put(f);
 }
 
@@ -71,9 +73,9 @@ void admin_judge(struct admin *w, struct hostfile *f)
 {
 	const char *why;
 
-	crash_check(f, "qcow2");
+	crash_check(f, admin_format(w->scene));
 	if (w->image_n++ % PEER == 0)
-		check_by_peer(f);
+		check_by_peer(w, f);
 	if (w->image_n % GO_ON == 0)
 		go_on(w, f);
 	why = differs(w, f);
@@ -189,7 +191,7 @@ static int change(struct admin *w, struct err *e)
 	size_t snap_n = w->now.snap_n;
 	uint64_t dice = rng_below(&w->rng, w->scene->fixed ? 9 : 12);
 
-	if (dice >= 9)
+	if (dice >= 9 || w->scene->format)
 		return resize(w, e);
 	if (!snap_n || (snap_n < HOLDING_MAX && dice < 4))
 		return create(w, e);
@@ -243,8 +245,8 @@ static void make_vm_state(struct admin *w, struct image *img)
 
 void admin_open(struct admin *w, struct err *e)
 {
-	const struct img_open how = {
-	    .format = "qcow2", .flags = IMG_O_RDWR | IMG_O_DISCARD};
+	const struct img_open how = {.format = admin_format(w->scene),
+	    .flags = IMG_O_RDWR | IMG_O_DISCARD};
 
 	w->img = img_open_host(host_ref(w->file), &how, e);
 	done(w, w->img ? 0 : -1, e);

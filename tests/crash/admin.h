@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A qcow2 image whose disk is written, and whose snapshots and size change,
+ * An image whose disk is written, and whose snapshots and size change,
  * beside a model of what it has to hold then.  What fails here fails the test.
  */
 #ifndef TEST_ADMIN_H
@@ -15,9 +15,15 @@
 struct admin_scene {
 	const char *options;
 	uint64_t size;
-	bool vm_state; /* the first snapshot has some */
-	bool fixed;    /* the size may not change (version 2) */
+	bool vm_state;	    /* the first snapshot has some */
+	bool fixed;	    /* the size may not change (version 2) */
+	const char *format; /* NULL: qcow2; others have no snapshots */
 };
+
+static inline const char *admin_format(const struct admin_scene *s)
+{
+	return s->format ? s->format : "qcow2";
+}
 
 struct admin {
 	const struct admin_scene *scene;

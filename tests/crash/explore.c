@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "crash.h"
 #include "explore.h"
 #include "hostio.h"
 #include "peer.h"
@@ -42,8 +43,9 @@ static int check_ours(struct explore *x, struct hostfile *f, struct err *e)
 	if (img && rc && e->errnum == ENOTSUP) {
 		err_clear(e);
 		rc = 0;
-	} else if (!rc && (found.corruptions > scene_unclosed_n(x->scene) ||
-			      found.check_errors)) {
+	} else if (!rc &&
+		   (found.corruptions > crash_unclosed_n(x->scene->format) ||
+		       found.check_errors)) {
 		img_check(img, &found, print_finding, x, e);
 		rc = err_damaged(e, "corruption");
 	}

@@ -135,8 +135,7 @@ static const char *sectors_differ(const uint8_t *got, const uint8_t *want,
 static const char *disk_differs(const struct holding_disk *d,
     const uint8_t *or_else, uint64_t upto, struct hostfile *f)
 {
-	const struct img_open how = {
-	    .format = "qcow2", .snapshot = *d->name ? d->name : NULL};
+	const struct img_open how = {.snapshot = *d->name ? d->name : NULL};
 	static char why[80];
 	struct err e = ERR_INIT;
 	struct image *img = img_open_host(host_ref(f), &how, &e);
@@ -161,7 +160,7 @@ static const char *disk_differs(const struct holding_disk *d,
 
 static const char *list_differs(const struct holding *h, struct hostfile *f)
 {
-	const struct img_open how = {.format = "qcow2"};
+	const struct img_open how = {0};
 	const char *why = NULL;
 	struct err e = ERR_INIT;
 	struct image *img = img_open_host(host_ref(f), &how, &e);

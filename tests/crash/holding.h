@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a qcow2 image holds, as a test knows it: the disk and its snapshots,
+ * What an image holds, as a test knows it: the disk and its snapshots,
  * with the VM state of those that have one.  What fails here fails the test.
  */
 #ifndef TEST_HOLDING_H

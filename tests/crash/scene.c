@@ -75,11 +75,6 @@ bool scene_can_run(const struct scene *s)
 	       codec_available(CODEC_ZSTD);
 }
 
-uint64_t scene_unclosed_n(const struct scene *s)
-{
-	return strcmp(s->format, "parallels") ? 0 : 1;
-}
-
 static void run(const char *const *argv)
 {
 	char out[1024];

@@ -30,8 +30,6 @@ extern const struct scene scenes[];
 extern const size_t scene_n;
 
 bool scene_can_run(const struct scene *s);
-/* What a check calls corruption where an image was only not closed. */
-uint64_t scene_unclosed_n(const struct scene *s);
 /*
  * Put the image on empty storage, and make what it stands on.  Returns what
  * the disk holds, NULL zeroes; free() it.  What fails fails the test.

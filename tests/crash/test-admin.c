@@ -28,7 +28,40 @@ static const struct admin_scene scenes[] = {
     {"cluster_size=16k,extended_l2=on,refcount_bits=32", 400 * KiB, false,
 	false},
     {"cluster_size=64k,refcount_bits=8", 700 * KiB, false, false},
+    {"cluster_size=1536", 200 * KiB, false, false, "parallels"},
+    {"cluster_size=4k", 12 * KiB, false, false, "parallels"},
+    {"static=off", 16 * KiB, false, false, "vdi"},
 };
+
+/* VDI with blocks as small as there are, so that its map has many entries. */
+static void small_blocks(struct hostfile *f, uint64_t size)
+{
+	uint32_t block_n = (uint32_t)(size / 4096);
+	struct err e = ERR_INIT;
+	uint8_t buf[512];
+
+	assert_ok(host_pread(f, buf, sizeof buf, 0, &e), &e);
+	put_le32(buf + 376, 4096);
+	put_le32(buf + 384, block_n);
+	assert_ok(host_pwrite(f, buf, sizeof buf, 0, &e), &e);
+	memset(buf, 0xff, sizeof buf);
+	assert_ok(host_pwrite(f, buf, 4ull * block_n, 512, &e), &e);
+	assert_ok(host_sync(f, &e), &e);
+}
+
+static void make(struct admin *w)
+{
+	const struct admin_scene *s = w->scene;
+	struct err e = ERR_INIT;
+
+	w->crash = crashfile_new(&e);
+	assert_no_error(&e);
+	crash_create(w->crash, admin_format(s), s->size, s->options, NULL);
+	w->file = crashfile_host(w->crash);
+	if (!strcmp(admin_format(s), "vdi"))
+		small_blocks(w->file, s->size);
+	admin_start(w);
+}
 
 /* ---- crashes ------------------------------------------------------------- */
 
@@ -53,12 +86,7 @@ static void crashes(void **state)
 	for (uint64_t seed = 1; seed <= EFFORT(3, 1); seed++) {
 		struct admin w = {.scene = *state, .rng = {.state = seed}};
 
-		w.crash = crashfile_new(&e);
-		assert_no_error(&e);
-		crash_create(
-		    w.crash, "qcow2", w.scene->size, w.scene->options, NULL);
-		w.file = crashfile_host(w.crash);
-		admin_start(&w);
+		make(&w);
 		crashfile_on_sync(w.crash, power_fails, &w);
 		for (unsigned i = 0; i < 2; i++) {
 			admin_open(&w, &e);
@@ -160,13 +188,8 @@ static bool fault(const struct admin *from, const struct way *way, uint64_t nth)
 static void faults(void **state)
 {
 	struct admin w = {.scene = *state, .rng = {.state = 5}};
-	struct err e = ERR_INIT;
 
-	w.crash = crashfile_new(&e);
-	assert_no_error(&e);
-	crash_create(w.crash, "qcow2", w.scene->size, w.scene->options, NULL);
-	w.file = crashfile_host(w.crash);
-	admin_start(&w);
+	make(&w);
 	w.must = false;
 	for (size_t i = 0; i < ARRAY_N(ways); i++) {
 		uint64_t nth = 1;

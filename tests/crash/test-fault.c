@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "crash.h"
 #include "disk.h"
 #include "effort.h"
 #include "faultfile.h"
@@ -160,7 +161,7 @@ static void check_image(struct run *r, bool peer)
 	if (img_check(d.img, &found, NULL, NULL, &e) && e.errnum == ENOTSUP)
 		err_clear(&e);
 	must(r, "check", !err_is_set(&e), &e);
-	assert_true(found.corruptions <= scene_unclosed_n(r->scene));
+	assert_true(found.corruptions <= crash_unclosed_n(r->scene->format));
 	assert_int_equal(found.check_errors, 0);
 	disk_close(&d);
 	if (!peer)
