@@ -399,12 +399,11 @@ static int zero(struct hostfile *f, uint64_t off, uint64_t len, unsigned flags,
 		rc = f->ops->punch(f, off, len, e);
 	if (!rc)
 		rc = zero_keep(f, off, len, fast, e);
-	if (rc)
-		return rc > 0 ? 0 : -1;
-	if (fast)
-		return host_fail(
-		    f, ENOTSUP, "zero without writing", len, off, e);
-	return write_zeroes(f, off, len, e);
+	if (!rc && !fast)
+		return write_zeroes(f, off, len, e);
+	if (!rc)
+		host_fail(f, ENOTSUP, "zero without writing", len, off, e);
+	return rc > 0 ? 0 : -1;
 }
 
 int host_zero(struct hostfile *f, uint64_t off, uint64_t len, unsigned flags,
