@@ -47,8 +47,11 @@ static int get_text(const struct luks *l, char *out, const uint8_t *p,
 	out[len] = 0;
 	for (size_t i = 0; i < len; i++)
 		if (p[i] <= ' ' || p[i] > '~')
-			return bad(l, field, p[i],
-			    "printable characters: one of them", e);
+			return err_damaged(e,
+			    "%s: LUKS header: %s has byte %#x: must be "
+			    "printable "
+			    "characters",
+			    l->name, field, p[i]);
 	return 0;
 }
 
@@ -64,7 +67,7 @@ static void get_slot(struct luks *l, unsigned ix, const uint8_t *p)
 	s->kdf.salt_len = SALT_LEN;
 	s->at = (uint64_t)be32(p + 40) * SECTOR_LEN;
 	s->stripes = be32(p + 44);
-	if (!s->active)
+	if (!s->active && !s->stripes)
 		s->stripes = LUKS_STRIPES;
 	s->key_len = l->key_len;
 	s->len = round_up((uint64_t)s->key_len * s->stripes, SECTOR_LEN);
