@@ -115,8 +115,9 @@ static int parse_iv(struct cipher_spec *s, const char *name, const char *mode)
 	s->iv = IV_NONE;
 	if (s->mode == GCRY_CIPHER_MODE_ECB)
 		return 0;
-	if (!text++)
+	if (!text)
 		return -1;
+	text++;
 	len = strcspn(text, ":");
 	for (size_t i = 0; i < ARRAY_N(ivs); i++)
 		if (is_word(text, len, ivs[i].name))
