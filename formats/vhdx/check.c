@@ -311,6 +311,7 @@ int vhdx_repair(struct image *img, enum img_repair what, struct img_check *out,
 	*out = (struct img_check){0};
 	if (vhdx_check(img, out, NULL, NULL, e))
 		return -1;
-	out->corruptions_fixed = c.fixed_n;
+	/* A log that had to be replayed is one, as for QEMU. */
+	out->corruptions_fixed = c.fixed_n + c.q->replayed;
 	return 0;
 }

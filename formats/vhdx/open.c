@@ -35,6 +35,25 @@ static int check_bat(const struct image *img, struct err *e)
 	    img->name, q->bat.len, (unsigned long long)q->bat_n);
 }
 
+/*
+ * A cache over q->file.  While requests may come the one there is stays, since
+ * they look at how much of it is dirty; it forgets everything.
+ */
+static int new_tables(struct image *img, struct err *e)
+{
+	struct vhdx *q = vhdx_of(img);
+
+	if (q->tables) {
+		rwlock_excl(&img->meta);
+		tables_forget(q->tables, 0, UINT64_MAX);
+		rwlock_excl_end(&img->meta);
+		return 0;
+	}
+	img->tables = q->tables =
+	    tables_new_cache(q->file, &img->meta, CACHE_LEN, e);
+	return q->tables ? 0 : -1;
+}
+
 int vhdx_load(struct image *img, struct err *e)
 {
 	struct vhdx *q = vhdx_of(img);
@@ -43,12 +62,7 @@ int vhdx_load(struct image *img, struct err *e)
 	if (vhdx_regions_read(
 		q->file, &q->bat, &q->meta_region, NULL, NULL, e) ||
 	    vhdx_meta_read(q->file, &q->meta_region, &q->m, e) ||
-	    check_bat(img, e))
-		return -1;
-	tables_free(q->tables);
-	img->tables = q->tables =
-	    tables_new_cache(q->file, &img->meta, CACHE_LEN, e);
-	if (!q->tables)
+	    check_bat(img, e) || new_tables(img, e))
 		return -1;
 	atomic_store(&img->size, q->m.size);
 	img->unit = q->m.sector_len;
@@ -127,9 +141,12 @@ static int replay(struct image *img, struct err *e)
 	q->h.log_guid = (struct vhdx_guid){0};
 	if (vhdx_header_write(img->file, &q->h, e))
 		return -1;
-	vhdx_log_clear(&q->log);
+	q->replayed = true;
+	tables_free(q->tables);
+	img->tables = q->tables = NULL;
 	host_put(q->file);
 	q->file = host_ref(img->file);
+	vhdx_log_clear(&q->log);
 	return vhdx_load(img, e);
 }
 

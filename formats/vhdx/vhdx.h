@@ -127,6 +127,7 @@ struct vhdx {
 	struct hostfile *file; /* the image's, or the log over it */
 	struct vhdx_header h;
 	struct vhdx_log log; /* n > 0: `file` shows what it says */
+	bool replayed;	     /* it is in the file now */
 	struct vhdx_region bat, meta_region;
 	struct vhdx_meta m;
 	uint64_t chunk_n; /* blocks of a chunk */
