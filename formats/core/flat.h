@@ -57,7 +57,7 @@ struct flat {
 	uint64_t space_len, lead_len;
 	uint64_t unit_len; /* of the space: divides space_len; 0: all of it */
 	bool has_zero;	   /* entries can say ZERO                         */
-	bool solid;	   /* nothing is zeroes where nothing is below     */
+	bool solid;	   /* a hole with nothing below is told as zeroes  */
 	bool keeps_data;   /* a block with data stays where it is: zeroes
 			      are written and holes punched in place      */
 
@@ -157,7 +157,8 @@ struct flat_check {
 
 /*
  * Look at all entries, and count in out: those that mean nothing, point past
- * the end, or share space are corruptions; space that nobody has is a leak.
+ * the end, or share space are corruptions.  Space that nobody has is told to
+ * the driver, who knows whether it is a leak.
  * It is the scan of f->space too: `structures` claims what is not a block's.
  * With `repair` a bad entry becomes a hole, and a block that shares space gets
  * a copy of its own; what was found stays counted, *fixed_n says how much of

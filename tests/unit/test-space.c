@@ -200,6 +200,28 @@ static void shared_units_are_never_free(void **state)
 	space_destroy(&s);
 }
 
+static void free_units_are_claimed_and_cut(void **state)
+{
+	struct err e = ERR_INIT;
+	uint64_t host, got;
+	struct space s;
+
+	(void)state;
+	space_init(&s, 0, MiB, 8 * MiB, TiB);
+	space_give(&s, MiB, 3 * MiB);
+	space_give(&s, 5 * MiB, MiB);
+	assert_int_equal(s.free_n, 4);
+	assert_ok(space_claim_free(&s, 2 * MiB, 6 * MiB, &e), &e);
+	assert_int_equal(s.free_n, 1);
+	assert_ok(space_take(&s, MiB, 4 * MiB, &host, &got, &e), &e);
+	assert_int_equal(host, MiB);
+	assert_int_equal(got, MiB);
+	space_cut(&s, 4 * MiB);
+	assert_ok(space_take(&s, MiB, MiB, &host, &got, &e), &e);
+	assert_int_equal(host, 4 * MiB);
+	space_destroy(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -208,6 +230,7 @@ int main(void)
 	    cmocka_unit_test(limit_holds),
 	    cmocka_unit_test(far_claims_are_passed_by),
 	    cmocka_unit_test(shared_units_are_never_free),
+	    cmocka_unit_test(free_units_are_claimed_and_cut),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
