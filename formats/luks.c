@@ -126,9 +126,6 @@ static void close_image(struct image *img)
 
 static int open_image(struct image *img, struct options *o, struct err *e)
 {
-	if (img->snapshot)
-		return err_unsupported(
-		    e, "%s: luks images have no internal snapshots", img->name);
 	img->priv = calloc(1, sizeof(struct luks_image));
 	if (!img->priv)
 		return err_nomem(e);

@@ -57,9 +57,6 @@ static int raw_open(struct image *img, struct options *o, struct err *e)
 {
 	struct raw *r;
 
-	if (img->snapshot)
-		return err_unsupported(
-		    e, "%s: raw images have no internal snapshots", img->name);
 	r = calloc(1, sizeof *r);
 	if (!r)
 		return err_nomem(e);

@@ -165,6 +165,10 @@ static int start_layer(
 {
 	if (img->drv->read_only && image_writable(img))
 		return err_set(e, ERR_UNSUPPORTED, EROFS, "Image is read-only");
+	if (img->snapshot && !img->drv->snapshots)
+		return err_unsupported(e,
+		    "%s: %s images have no internal snapshots", img->name,
+		    img->drv->info.name);
 	if (open_lock(img->file, e) || generic_options(o, img, e) ||
 	    img->drv->open(img, o, e))
 		return -1;

@@ -123,10 +123,6 @@ static int open_image(struct image *img, struct options *o, struct err *e)
 	uint8_t buf[PARALLELS_HEADER_LEN];
 	struct parallels *v;
 
-	if (img->snapshot)
-		return err_unsupported(e,
-		    "%s: Parallels images have no internal snapshots",
-		    img->name);
 	v = calloc(1, sizeof *v);
 	if (!v)
 		return err_nomem(e);

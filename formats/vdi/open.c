@@ -97,9 +97,6 @@ static int open_image(struct image *img, struct options *o, struct err *e)
 	struct vdi *v;
 
 	(void)o;
-	if (img->snapshot)
-		return err_unsupported(
-		    e, "%s: VDI images have no internal snapshots", img->name);
 	v = calloc(1, sizeof *v);
 	if (!v)
 		return err_nomem(e);

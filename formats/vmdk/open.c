@@ -249,9 +249,6 @@ static int open_image(struct image *img, struct options *o, struct err *e)
 	struct vmdk *v;
 
 	(void)o;
-	if (img->snapshot)
-		return err_unsupported(
-		    e, "%s: VMDK images have no internal snapshots", img->name);
 	v = calloc(1, sizeof *v);
 	if (!v)
 		return err_nomem(e);

@@ -45,7 +45,7 @@ assert at == len(disk), at
 END
 }
 
-# refuses_writes FORMAT IMAGE: neither created nor written.
+# refuses_writes FORMAT IMAGE: neither created nor written; nor has it snapshots.
 refuses_writes()
 {
 	local format=$1 image=$2 before
@@ -61,6 +61,8 @@ refuses_writes()
 	expect_err "Image is read-only"
 	expect_exit 1 "$IMGD" -f "$format" "$image"
 	expect_err "Image is read-only"
+	expect_exit 1 "$IMGCTL" convert -l one -O raw "$image" new
+	expect_err "$format images have no internal snapshots"
 	[ "$before" = "$(sha "$image")" ] || fail "$image was changed"
 }
 
