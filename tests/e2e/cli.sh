@@ -62,7 +62,7 @@ mandoc -T ascii "$SRC/docs/imgctl.1" | col -b >manual
 for cmd in $commands; do
 	expect_exit 0 "$IMGCTL" "$cmd" --help
 	expect_out "usage: imgctl $cmd "
-	[ "$(awk 'length > 80' out | grep -cv "^usage: ")" = 0 ] ||
+	[ "$(awk 'length > 80' out | grep -cvE "^(usage|Supported formats): ")" = 0 ] ||
 		fail "$cmd: help is wider than 80 columns"
 	grep -qE "^     $cmd( |$)" manual || fail "$cmd is not in the manual"
 	test -e "$SRC/tests/e2e/$cmd.sh" || fail "there is no $cmd.sh"
