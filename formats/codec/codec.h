@@ -55,6 +55,10 @@ static inline size_t codec_bound(size_t len)
 {
 	return len + 5 * (len / 65535 + 1) + 6;
 }
+/* Does what was unpacked have the sum at the end of its CODEC_ZLIB stream, of
+ * exactly `stored` bytes?  codec_unpack() also takes streams that go on. */
+bool codec_zlib_whole(
+    const void *unpacked, size_t len, const void *src, size_t stored);
 /*
  * Pack `len` bytes of src into dst.  Returns the packed length, or 0 when it
  * does not fit in dst_len (then store the unit unpacked), or -1.

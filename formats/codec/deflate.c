@@ -117,6 +117,14 @@ static uint32_t checksum(const void *src, size_t len)
 #endif
 }
 
+bool codec_zlib_whole(
+    const void *unpacked, size_t len, const void *src, size_t stored)
+{
+	const uint8_t *tail = (const uint8_t *)src + stored - ZLIB_TAIL_LEN;
+
+	return stored > ZLIB_TAIL_LEN && be32(tail) == checksum(unpacked, len);
+}
+
 /* Blocks that are not packed; 0: they do not fit. */
 static size_t store_blocks(
     uint8_t *dst, size_t dst_len, const uint8_t *src, size_t len)

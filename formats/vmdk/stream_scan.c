@@ -53,8 +53,9 @@ static int unpacks(struct scan *n, const struct marker *m, struct err *e)
 	if (host_pread(
 		n->x->file, n->stored, m->len, m->host + VMDK_MARK_LEN, e))
 		return -1;
-	return !codec_unpack(
-	    CODEC_ZLIB, n->grain, n->x->grain_len, n->stored, m->len, &no);
+	return !codec_unpack(CODEC_ZLIB, n->grain, n->x->grain_len, n->stored,
+		   m->len, &no) &&
+	       codec_zlib_whole(n->grain, n->x->grain_len, n->stored, m->len);
 }
 
 /* The length of a grain with its marker; 0: it is none, -1 failed. */
@@ -135,7 +136,8 @@ int vmdk_stream_scan(
 	if (!n)
 		return err_nomem(e);
 	*n = (struct scan){.x = x, .s = s, .whole = whole};
-	n->len = host_size(x->file);
+	/* The last grain may end inside a sector. */
+	n->len = round_up(host_size(x->file), SECTOR_LEN);
 	n->stored = malloc(2 * x->grain_len);
 	n->grain = malloc(x->grain_len);
 	if (x->h.overhead > UINT32_MAX)

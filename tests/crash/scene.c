@@ -66,6 +66,12 @@ const struct scene scenes[] = {
 	TRIM},
     {"vhdx differencing", "vhdx", "block_size=1M", 4 * MiB, 0, BASE_VHDX_SHORT,
 	TRIM},
+    {"vmdk", "vmdk", NULL, 3 * MiB, 0, 0, TRIM},
+    {"vmdk, base", "vmdk", "zeroed_grain=on", 2 * MiB, 0, BASE_VMDK_SHORT,
+	TRIM},
+    {"vmdk stream", "vmdk", "subformat=streamOptimized", 2 * MiB, 0, 0, TRIM},
+    {"vmdk stream, base", "vmdk", "subformat=streamOptimized", 2 * MiB, 0,
+	BASE_VMDK, TRIM},
 };
 const size_t scene_n = ARRAY_N(scenes);
 
