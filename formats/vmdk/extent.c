@@ -101,6 +101,18 @@ static int read_footer(struct vmdk_extent *x, struct err *e)
 	return sector_host(x, "grain directory", footer.gd, &x->gd_host, e);
 }
 
+/* To be checked, and repaired, a stream is read from its markers. */
+static int lost_footer(
+    const struct image *img, struct vmdk_extent *x, struct err *e)
+{
+	if (!(img->flags & IMG_O_CHECK) || e->kind != ERR_DAMAGED ||
+	    !(x->h.flags & VMDK_F_MARKERS))
+		return -1;
+	err_clear(e);
+	x->lost_footer = true;
+	return vmdk_stream_recover(x, e);
+}
+
 static int check_version(
     const struct image *img, const struct vmdk_extent *x, struct err *e)
 {
@@ -140,7 +152,7 @@ static int open_hosted(struct image *img, struct vmdk_extent *x, struct err *e)
 		return vmdk_stream_recover(x, e);
 	if (h->gd == VMDK_GD_AT_END) {
 		if (read_footer(x, e))
-			return -1;
+			return lost_footer(img, x, e);
 	} else if (sector_host(x, "grain directory", h->gd, &x->gd_host, e)) {
 		return -1;
 	}

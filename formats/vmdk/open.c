@@ -286,7 +286,8 @@ static int stop(struct image *img, struct err *e)
 	struct vmdk *v = vmdk_of(img);
 
 	for (size_t i = 0; i < v->n; i++)
-		if (vmdk_stream_finish(&v->extent[i], e))
+		if (!v->extent[i].lost_footer &&
+		    vmdk_stream_finish(&v->extent[i], e))
 			return -1;
 	return 0;
 }
@@ -298,6 +299,9 @@ const struct driver vmdk_driver = {
 	    .can_create = true,
 	    .can_backing = true,
 	    .can_pack = true,
+	    .can_check = true,
+	    .can_resize = true,
+	    .can_measure = true,
 	    .create_opts = vmdk_create_opts,
 	},
     .probe = probe,
@@ -315,5 +319,10 @@ const struct driver vmdk_driver = {
     .create = vmdk_create,
     .makes_files = vmdk_makes_files,
     .create_check = vmdk_create_check,
+    .resize = vmdk_resize,
+    .check = vmdk_check,
+    .repair = vmdk_repair,
+    .measure = vmdk_measure,
     .describe = vmdk_describe,
+    .set_backing = vmdk_set_backing,
 };

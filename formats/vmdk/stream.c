@@ -176,6 +176,27 @@ static int begin(struct vmdk_extent *x, struct err *e)
 	return 0;
 }
 
+int vmdk_stream_grow(struct vmdk_extent *x, uint64_t gd_n, struct err *e)
+{
+	struct vmdk_gt **more;
+
+	if (gd_n > GD_N_MAX)
+		return err_unsupported(e,
+		    "%s: a stream has at most %u grain tables here",
+		    x->file->name, GD_N_MAX);
+	if (begin(x, e))
+		return -1;
+	if (gd_n <= x->gd_n)
+		return 0;
+	more = reallocarray(x->stream->gt, gd_n + 1, sizeof(*more));
+	if (!more)
+		return err_nomem(e);
+	memset(more + x->gd_n, 0, (gd_n + 1 - x->gd_n) * sizeof(*more));
+	x->stream->gt = more;
+	x->gd_n = gd_n;
+	return 0;
+}
+
 /* ---- reserve, publish
  * --------------------------------------------------------
  */

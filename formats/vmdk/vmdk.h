@@ -97,6 +97,8 @@ bool vmdk_desc_probe(const uint8_t *buf, size_t len);
 uint32_t vmdk_cid_new(void);
 /* Put another text in place, or another CID into it. */
 int vmdk_desc_store(struct image *img, char *text, struct err *e);
+/* Another number of sectors, and the geometry. */
+int vmdk_desc_resize(struct image *img, uint64_t size, struct err *e);
 int vmdk_desc_store_cid(struct image *img, uint32_t cid, struct err *e);
 
 /* ---- headers of sparse extents (header.c) ------------------------------- */
@@ -137,8 +139,9 @@ struct vmdk_extent {
 	uint32_t gt_n, gt_len;		  /* entries, bytes */
 	uint64_t se_gts, se_grains;	  /* SE: host bytes where those begin */
 	bool compressed, zero_gte;
-	struct space space;	    /* of writable ones */
-	struct clusterset meta;	    /* sectors of metadata, of writable ones */
+	bool lost_footer;	/* of a stream, and its tables were recovered */
+	struct space space;	/* of writable ones */
+	struct clusterset meta; /* sectors of metadata, of writable ones */
 	struct vmdk_stream *stream; /* writable, or recovered */
 };
 
@@ -196,6 +199,11 @@ int vmdk_publish(struct image *img, const struct reservation *r, struct err *e);
 void vmdk_abandon(struct image *img, const struct reservation *r);
 int vmdk_unmap(struct image *img, uint64_t guest, uint64_t len,
     enum unmap_how how, uint64_t *done, struct err *e);
+/* n entries from that of grain_ix on, all of one table: the first one, and
+ * `step` more for each next.  meta exclusive. */
+int vmdk_set_entries(struct image *img, struct vmdk_extent *x,
+    uint64_t grain_ix, uint64_t n, uint32_t entry, uint32_t step,
+    struct err *e);
 int vmdk_commit(struct image *img, struct err *e);
 
 /* A log that is not closed is read from its markers, into memory. */
@@ -210,6 +218,8 @@ uint32_t vmdk_stream_get(const struct vmdk_extent *x, uint64_t grain_ix);
 /* Write tables and footer, if anything was written. */
 int vmdk_stream_finish(struct vmdk_extent *x, struct err *e);
 void vmdk_stream_free(struct vmdk_extent *x);
+/* More tables; what is not closed says that in its header then. */
+int vmdk_stream_grow(struct vmdk_extent *x, uint64_t gd_n, struct err *e);
 /* The footer between its markers, at `host`. */
 int vmdk_footer_write(struct vmdk_extent *x, uint64_t host, struct err *e);
 
@@ -222,7 +232,6 @@ int vmdk_create_check(const struct create_args *a, struct err *e);
 int vmdk_measure(struct options *o, uint64_t size, struct image *src,
     struct img_measure *out, struct err *e);
 int vmdk_describe(struct image *img, struct img_info *out, struct err *e);
-int vmdk_walk(struct image *img, struct walker *w, struct err *e);
 int vmdk_check(struct image *img, struct img_check *out,
     void (*report)(void *, const char *), void *arg, struct err *e);
 int vmdk_repair(struct image *img, enum img_repair what, struct img_check *out,

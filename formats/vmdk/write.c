@@ -165,7 +165,7 @@ static int set_in(struct vmdk_extent *x, uint64_t gd_host, uint64_t grain_ix,
 	return rc;
 }
 
-static int set_entries(struct image *img, struct vmdk_extent *x,
+int vmdk_set_entries(struct image *img, struct vmdk_extent *x,
     uint64_t grain_ix, uint64_t n, uint32_t entry, uint32_t step, struct err *e)
 {
 	if (x->rgd_host && set_in(x, x->rgd_host, grain_ix, n, entry, step, e))
@@ -238,7 +238,7 @@ int vmdk_publish(struct image *img, const struct reservation *r, struct err *e)
 
 	if (x->compressed)
 		return vmdk_stream_publish(x, r, e);
-	return set_entries(img, x, (r->guest - x->guest) / x->grain_len,
+	return vmdk_set_entries(img, x, (r->guest - x->guest) / x->grain_len,
 	    r->len / x->grain_len, (uint32_t)(r->host / SECTOR_LEN),
 	    (uint32_t)(x->grain_len / SECTOR_LEN), e);
 }
@@ -305,7 +305,7 @@ int vmdk_unmap(struct image *img, uint64_t guest, uint64_t len,
 			if (!x->zero_gte)
 				return 0;
 			if (own_gt(img, x, grain_ix / x->gt_n, e) ||
-			    set_entries(
+			    vmdk_set_entries(
 				img, x, grain_ix, n, VMDK_GTE_ZERO, 0, e))
 				return -1;
 		}

@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Check and repair.
+ *
+ * Of extents with tables in place: every entry points to a grain inside the
+ * file, that is of no other entry and no metadata; the redundant tables say the
+ * same as those that are read.  A grain that no entry points to, and that holds
+ * more than zeroes, is a leak; so is a redundant table that differs, which no
+ * reader sees.  Others are read through (core/readcheck.h).
+ *
+ * A repair writes single entries in place: the one that is read gets what the
+ * redundant one says where that is right, else nothing; then the redundant
+ * table becomes equal.  Each step alone leaves nothing worse than it was.
+ *
+ * The gate is closed, and the image was opened with IMG_O_CHECK.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../core/readcheck.h"
+#include "../core/zero.h"
+#include "vmdk.h"
+
+struct check {
+	struct readcheck r; /* counts and reports */
+	struct vmdk_extent *x;
+	bool leaks_too, all; /* what is repaired */
+	uint64_t corruptions_fixed, leaks_fixed;
+	struct clusterset meta; /* sectors */
+	struct clusterset used; /* grains, counted from `lag` */
+	bool any;		/* `lag` is known */
+	uint64_t lag;		/* host byte of a grain, modulo grains */
+	uint8_t *gt, *copy;	/* a table and the redundant one */
+};
+
+static void leak(struct check *c, const char *what, uint64_t number)
+{
+	char line[2200];
+
+	c->r.out->leaks++;
+	snprintf(line, sizeof line, "%s: %s %llu", c->x->file->name, what,
+	    (unsigned long long)number);
+	if (c->r.report)
+		c->r.report(c->r.arg, line);
+}
+
+/* ---- metadata
+ * ---------------------------------------------------------------- */
+
+static int claim(struct check *c, const char *what, uint64_t host, uint64_t len,
+    struct err *e)
+{
+	uint64_t sector = host / SECTOR_LEN, n = div_up(len, SECTOR_LEN);
+
+	if (clusterset_any(&c->meta, sector, n))
+		readcheck_report(&c->r, "ERROR: %s: %s at %llu overlaps others",
+		    c->x->file->name, what, (unsigned long long)host);
+	return clusterset_add(&c->meta, sector, n, e);
+}
+
+static int claim_tables(struct check *c, uint64_t gd_host, struct err *e)
+{
+	struct vmdk_extent *x = c->x;
+
+	if (claim(c, "grain directory", gd_host, x->gd_n * 4, e))
+		return -1;
+	for (uint64_t i = 0; i < x->gd_n; i++) {
+		struct err one = ERR_INIT;
+		uint64_t host;
+
+		/* What cannot be found has no place: see check_table(). */
+		if (!vmdk_gde(x, gd_host, i, &host, &one) && host &&
+		    claim(c, "grain table", host, x->gt_len, e))
+			return -1;
+	}
+	return 0;
+}
+
+/* ---- entries
+ * -------------------------------------------------------------------- */
+
+/* Is the grain at `host` nobody's so far? */
+static bool is_free(struct check *c, uint64_t host)
+{
+	const struct vmdk_extent *x = c->x;
+
+	if (clusterset_any(
+		&c->meta, host / SECTOR_LEN, x->grain_len / SECTOR_LEN))
+		return false;
+	if (!c->any || host % x->grain_len != c->lag)
+		return true;
+	return !clusterset_any(&c->used, host / x->grain_len, 1);
+}
+
+static int use(struct check *c, uint64_t host, struct err *e)
+{
+	if (!c->any) {
+		c->any = true;
+		c->lag = host % c->x->grain_len;
+	}
+	if (host % c->x->grain_len != c->lag)
+		return 0;
+	return clusterset_add(&c->used, host / c->x->grain_len, 1, e);
+}
+
+static bool is_right(struct check *c, const uint8_t *gt, uint32_t ix)
+{
+	uint64_t host;
+
+	switch (vmdk_gte_get(c->x, gt, ix, &host)) {
+	case VMDK_GTE_HOLE:
+	case VMDK_GTE_ZEROES:
+		return true;
+	case VMDK_GTE_DATA:
+		return is_free(c, host);
+	case VMDK_GTE_BAD:
+		break;
+	}
+	return false;
+}
+
+static int fix_entry(
+    struct check *c, uint64_t gt_host, uint32_t ix, struct err *e)
+{
+	uint8_t *p = c->gt + 4 * (size_t)ix;
+	bool from_copy = c->copy && is_right(c, c->copy, ix);
+
+	put_le32(p, from_copy ? le32(c->copy + 4 * (size_t)ix) : 0);
+	c->corruptions_fixed++;
+	return host_pwrite(c->x->file, p, 4, gt_host + 4 * (uint64_t)ix, e);
+}
+
+static int check_entry(
+    struct check *c, uint64_t gt_host, uint64_t grain_ix, struct err *e)
+{
+	uint32_t ix = grain_ix % c->x->gt_n;
+	uint64_t host;
+
+	if (!is_right(c, c->gt, ix)) {
+		struct err one = ERR_INIT;
+
+		vmdk_bad_entry(c->x, grain_ix,
+		    "points past the end of the file, or to what is another's",
+		    &one);
+		readcheck_found(&c->r, &one);
+		if (!c->all)
+			return 0;
+		if (fix_entry(c, gt_host, ix, e))
+			return -1;
+	}
+	return vmdk_gte_get(c->x, c->gt, ix, &host) == VMDK_GTE_DATA
+		   ? use(c, host, e)
+		   : 0;
+}
+
+/* ---- tables
+ * ------------------------------------------------------------------------ */
+
+/* Host byte of a table of a directory; 0: there is none, or no way to it. */
+static uint64_t find_table(
+    struct check *c, uint64_t gd_host, uint64_t gd_ix, bool first)
+{
+	struct err one = ERR_INIT;
+	uint64_t host = 0;
+
+	if (!gd_host || !vmdk_gde(c->x, gd_host, gd_ix, &host, &one))
+		return host;
+	if (first)
+		readcheck_found(&c->r, &one);
+	else
+		leak(c, "redundant grain directory: bad entry", gd_ix);
+	return 0;
+}
+
+static int compare_tables(
+    struct check *c, uint64_t host, uint64_t gd_ix, struct err *e)
+{
+	if (!memcmp(c->gt, c->copy, c->x->gt_len))
+		return 0;
+	leak(c, "redundant grain table that differs:", gd_ix);
+	if (!c->leaks_too)
+		return 0;
+	c->leaks_fixed++;
+	return host_pwrite(c->x->file, c->gt, c->x->gt_len, host, e);
+}
+
+static int read_table(
+    struct check *c, uint8_t *buf, uint64_t host, struct err *e)
+{
+	return host ? host_pread(c->x->file, buf, c->x->gt_len, host, e) : 0;
+}
+
+static int check_table(struct check *c, uint64_t gd_ix, struct err *e)
+{
+	struct vmdk_extent *x = c->x;
+	uint64_t host = find_table(c, x->gd_host, gd_ix, true);
+	uint64_t copy_host = find_table(c, x->rgd_host, gd_ix, false);
+	uint8_t *copy = c->copy;
+	int rc = 0;
+
+	if (!host)
+		return 0;
+	if (read_table(c, c->gt, host, e) || read_table(c, copy, copy_host, e))
+		return -1;
+	c->copy = copy_host ? copy : NULL;
+	for (uint32_t i = 0; !rc && i < x->gt_n; i++)
+		rc = check_entry(c, host, gd_ix * x->gt_n + i, e);
+	if (!rc && copy_host)
+		rc = compare_tables(c, copy_host, gd_ix, e);
+	c->copy = copy;
+	return rc;
+}
+
+/* ---- grains that nothing points to
+ * ------------------------------------------------- */
+
+/* 1 there is more than zeroes and holes, 0 not, -1 failed. */
+static int holds_data(const struct check *c, uint64_t host, struct err *e)
+{
+	uint64_t size = host_size(c->x->file);
+	uint64_t len = min_u64(c->x->grain_len, size - host);
+	struct host_extent h = {.hole = true};
+	CLEANUP_FREE uint8_t *buf = NULL;
+
+	if (host_map(c->x->file, host, len, &h, e))
+		return -1;
+	if (h.hole && h.len >= len)
+		return 0;
+	buf = malloc(len);
+	if (!buf)
+		return err_nomem(e);
+	if (host_pread(c->x->file, buf, len, host, e))
+		return -1;
+	return !is_zero(buf, len);
+}
+
+static int check_leak(struct check *c, uint64_t host, struct err *e)
+{
+	uint64_t size = host_size(c->x->file);
+	int data = holds_data(c, host, e);
+
+	if (data <= 0)
+		return data;
+	leak(c, "nothing points to the grain at", host);
+	if (!c->leaks_too)
+		return 0;
+	if (host_punch(
+		c->x->file, host, min_u64(c->x->grain_len, size - host), e) < 0)
+		return -1;
+	c->leaks_fixed += !holds_data(c, host, e);
+	return 0;
+}
+
+static int check_leaks(struct check *c, struct err *e)
+{
+	const struct vmdk_extent *x = c->x;
+	uint64_t sectors = x->grain_len / SECTOR_LEN;
+	uint64_t size = host_size(x->file);
+
+	for (uint64_t host = c->lag; c->any && host < size;
+	     host += x->grain_len) {
+		if (clusterset_any(&c->used, host / x->grain_len, 1) ||
+		    clusterset_any(&c->meta, host / SECTOR_LEN, sectors) ||
+		    host < x->h.overhead * SECTOR_LEN)
+			continue;
+		if (check_leak(c, host, e))
+			return -1;
+	}
+	return 0;
+}
+
+/* ---- extents
+ * ---------------------------------------------------------------------- */
+
+static int check_tables(struct check *c, struct err *e)
+{
+	struct vmdk_extent *x = c->x;
+	uint64_t head = SECTOR_LEN;
+
+	if (x->h.desc < 1024 && x->h.desc_n < 1024)
+		head = (1 + x->h.desc_n) * SECTOR_LEN;
+	if (claim(c, "header", 0, head, e) || claim_tables(c, x->gd_host, e) ||
+	    (x->rgd_host && claim_tables(c, x->rgd_host, e)))
+		return -1;
+	for (uint64_t i = 0; i < x->gd_n; i++)
+		if (check_table(c, i, e) ||
+		    image_work(c->r.img, x->gt_n * x->grain_len, e))
+			return -1;
+	return check_leaks(c, e);
+}
+
+static int check_extent(struct check *c, struct vmdk_extent *x, struct err *e)
+{
+	int rc;
+
+	c->x = x;
+	c->any = false;
+	c->lag = 0;
+	c->gt = calloc(1, x->gt_len);
+	c->copy = calloc(1, x->gt_len);
+	clusterset_init(&c->meta);
+	clusterset_init(&c->used);
+	rc = c->gt && c->copy ? check_tables(c, e) : err_nomem(e);
+	clusterset_destroy(&c->meta);
+	clusterset_destroy(&c->used);
+	free(c->gt);
+	free(c->copy);
+	tables_forget_level(x->tables, TABLE_MAP);
+	if (c->corruptions_fixed || c->leaks_fixed)
+		return rc || host_sync(x->file, e) ? -1 : 0;
+	return rc;
+}
+
+static bool in_place(const struct vmdk_extent *x)
+{
+	return (x->kind == VMDK_SPARSE && !x->compressed) ||
+	       x->kind == VMDK_COW;
+}
+
+/* A stream that lost its footer was read from its markers. */
+static void check_footer(struct check *c, struct vmdk_extent *x)
+{
+	if (!x->lost_footer)
+		return;
+	readcheck_report(&c->r,
+	    "ERROR: %s: the stream has no valid footer: its tables were read "
+	    "from its markers",
+	    x->file->name);
+	if (c->all) {
+		x->lost_footer = false;
+		c->corruptions_fixed++;
+	}
+}
+
+static int look(struct check *c, struct err *e)
+{
+	struct vmdk *v = vmdk_of(c->r.img);
+	bool plain = true, wrong = v->wrong_parent;
+	int rc = 0;
+
+	image_work_begin(c->r.img, img_size(c->r.img));
+	for (size_t i = 0; !rc && i < v->n; i++) {
+		check_footer(c, &v->extent[i]);
+		if (!in_place(&v->extent[i]))
+			continue;
+		plain = false;
+		rc = check_extent(c, &v->extent[i], e);
+	}
+	if (rc || !plain)
+		return rc;
+	v->wrong_parent = false;
+	rc = readcheck_run(&c->r, e);
+	v->wrong_parent = wrong;
+	return rc;
+}
+
+static uint64_t step_of(const struct image *img)
+{
+	return max_u64(img->unit, VMDK_GRAIN_LEN);
+}
+
+int vmdk_check(struct image *img, struct img_check *out,
+    void (*report)(void *, const char *), void *arg, struct err *e)
+{
+	struct check c = {.r = {.img = img,
+			      .step = step_of(img),
+			      .out = out,
+			      .report = report,
+			      .arg = arg}};
+
+	return look(&c, e);
+}
+
+int vmdk_repair(struct image *img, enum img_repair what, struct img_check *out,
+    void (*report)(void *, const char *), void *arg, struct err *e)
+{
+	struct img_check found = {0};
+	struct check c = {.r = {.img = img,
+			      .step = step_of(img),
+			      .out = &found,
+			      .report = report,
+			      .arg = arg},
+	    .leaks_too = true,
+	    .all = what == IMG_REPAIR_ALL};
+
+	if (look(&c, e) || vmdk_check(img, out, NULL, NULL, e))
+		return -1;
+	out->corruptions_fixed =
+	    min_u64(c.corruptions_fixed, found.corruptions);
+	out->leaks_fixed = c.leaks_fixed;
+	return 0;
+}
