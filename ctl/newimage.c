@@ -101,6 +101,8 @@ int newimage_make(struct newimage *n, struct err *e)
 	if (!fill(n, target_path(&t), e))
 		return target_commit(&t, n->cache != IMG_CACHE_UNSAFE, e);
 	target_name_in(&t, e);
+	if (img_create_makes_files(n->format->name, n->options))
+		img_remove(n->name, n->format->name);
 	target_abandon(&t);
 	return -1;
 }

@@ -182,6 +182,8 @@ struct driver {
 	int (*create)(const struct create_args *a, struct err *e);
 	/* See img_create_makes_files().  Optional. */
 	bool (*makes_files)(struct options *o);
+	/* Remove the further files.  With makes_files. */
+	void (*unlink_files)(struct image *img);
 	/* Check options only, touch nothing.  Optional. */
 	int (*create_check)(const struct create_args *a, struct err *e);
 	/* gate exclusive: no request is running. */

@@ -352,6 +352,8 @@ int img_create_as(const char *name, const char *known_as, const char *format,
 /* Will there be further files beside it, with names made from its own?  Then it
  * cannot get another name when it is complete. */
 bool img_create_makes_files(const char *format, struct options *o);
+/* Remove an image that has such files, and could not be completed. */
+void img_remove(const char *name, const char *format);
 /* Are these options of that format, with values of their types?  No more. */
 int img_create_check(const char *format, struct options *o, struct err *e);
 /*

@@ -183,6 +183,19 @@ bool img_create_makes_files(const char *format, struct options *o)
 	return drv && drv->makes_files && drv->makes_files(o);
 }
 
+void img_remove(const char *name, const char *format)
+{
+	const struct img_open how = {
+	    .format = format, .flags = IMG_O_FORCE_SHARE | IMG_O_NO_BACKING};
+	struct err ignored = ERR_INIT;
+	CLEANUP(image) struct image *img = img_open(name, &how, &ignored);
+
+	if (!img || !img->drv->unlink_files)
+		return;
+	img->drv->unlink_files(img);
+	unlink(img->file->name);
+}
+
 int img_create_check(const char *format, struct options *o, struct err *e)
 {
 	const struct driver *drv = find_creator(format, e);
@@ -262,6 +275,9 @@ int img_create_as(const char *name, const char *known_as, const char *format,
 	if (!rc) {
 		hints_give(a.file, &h);
 		rc = drv->create(&a, e);
+		/* Nobody has put it under another name. */
+		if (rc && drv->makes_files && drv->makes_files(o))
+			unlink(a.file->name);
 	}
 	return host_close(a.file, e) ? -1 : rc;
 }

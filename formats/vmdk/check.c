@@ -29,6 +29,7 @@ struct check {
 	uint64_t corruptions_fixed, leaks_fixed;
 	struct clusterset meta; /* sectors */
 	struct clusterset used; /* grains, counted from `lag` */
+	struct clusterset odd;	/* the same that others lie over */
 	bool any;		/* `lag` is known */
 	uint64_t lag;		/* host byte of a grain, modulo grains */
 	uint8_t *gt, *copy;	/* a table and the redundant one */
@@ -80,28 +81,39 @@ static int claim_tables(struct check *c, uint64_t gd_host, struct err *e)
 /* ---- entries
  * -------------------------------------------------------------------- */
 
+/* The first of the grains, all `lag` off, that one at `host` lies over, and how
+ * many: one that is as much off, or two. */
+static uint64_t grain_of(const struct check *c, uint64_t host, uint64_t *n)
+{
+	uint64_t len = c->x->grain_len;
+
+	*n = host % len == c->lag ? 1 : 2;
+	return host < c->lag ? 0 : (host - c->lag) / len;
+}
+
 /* Is the grain at `host` nobody's so far? */
 static bool is_free(struct check *c, uint64_t host)
 {
 	const struct vmdk_extent *x = c->x;
+	uint64_t n, ix = grain_of(c, host, &n);
 
 	if (clusterset_any(
-		&c->meta, host / SECTOR_LEN, x->grain_len / SECTOR_LEN))
+		&c->meta, host / SECTOR_LEN, x->grain_len / SECTOR_LEN) ||
+	    clusterset_any(&c->used, ix, n))
 		return false;
-	if (!c->any || host % x->grain_len != c->lag)
-		return true;
-	return !clusterset_any(&c->used, host / x->grain_len, 1);
+	return n == 2 || !clusterset_any(&c->odd, ix, n);
 }
 
 static int use(struct check *c, uint64_t host, struct err *e)
 {
+	uint64_t n, ix;
+
 	if (!c->any) {
 		c->any = true;
 		c->lag = host % c->x->grain_len;
 	}
-	if (host % c->x->grain_len != c->lag)
-		return 0;
-	return clusterset_add(&c->used, host / c->x->grain_len, 1, e);
+	ix = grain_of(c, host, &n);
+	return clusterset_add(n == 1 ? &c->used : &c->odd, ix, n, e);
 }
 
 static bool is_right(struct check *c, const uint8_t *gt, uint32_t ix)
@@ -191,21 +203,48 @@ static int read_table(
 	return host ? host_pread(c->x->file, buf, c->x->gt_len, host, e) : 0;
 }
 
+/* Does the redundant table say the same? */
+static bool agreed(const struct check *c, uint32_t ix)
+{
+	size_t at = 4 * (size_t)ix;
+
+	return !c->copy || !memcmp(c->gt + at, c->copy + at, 4);
+}
+
+/* Of two entries for one grain, that which both tables have keeps it. */
+static int check_entries(
+    struct check *c, uint64_t gt_host, uint64_t gd_ix, struct err *e)
+{
+	uint32_t n = c->x->gt_n;
+	CLEANUP_FREE bool *later = calloc(n, 1);
+
+	if (!later)
+		return err_nomem(e);
+	for (uint32_t i = 0; i < n; i++) {
+		later[i] = !agreed(c, i);
+		if (!later[i] && check_entry(c, gt_host, gd_ix * n + i, e))
+			return -1;
+	}
+	for (uint32_t i = 0; i < n; i++)
+		if (later[i] && check_entry(c, gt_host, gd_ix * n + i, e))
+			return -1;
+	return 0;
+}
+
 static int check_table(struct check *c, uint64_t gd_ix, struct err *e)
 {
 	struct vmdk_extent *x = c->x;
 	uint64_t host = find_table(c, x->gd_host, gd_ix, true);
 	uint64_t copy_host = find_table(c, x->rgd_host, gd_ix, false);
 	uint8_t *copy = c->copy;
-	int rc = 0;
+	int rc;
 
 	if (!host)
 		return 0;
 	if (read_table(c, c->gt, host, e) || read_table(c, copy, copy_host, e))
 		return -1;
 	c->copy = copy_host ? copy : NULL;
-	for (uint32_t i = 0; !rc && i < x->gt_n; i++)
-		rc = check_entry(c, host, gd_ix * x->gt_n + i, e);
+	rc = check_entries(c, host, gd_ix, e);
 	if (!rc && copy_host)
 		rc = compare_tables(c, copy_host, gd_ix, e);
 	c->copy = copy;
@@ -258,9 +297,12 @@ static int check_leaks(struct check *c, struct err *e)
 	uint64_t sectors = x->grain_len / SECTOR_LEN;
 	uint64_t size = host_size(x->file);
 
-	for (uint64_t host = c->lag; c->any && host < size;
-	     host += x->grain_len) {
-		if (clusterset_any(&c->used, host / x->grain_len, 1) ||
+	for (uint64_t ix = 0; c->any && c->lag + ix * x->grain_len < size;
+	     ix++) {
+		uint64_t host = c->lag + ix * x->grain_len;
+
+		if (clusterset_any(&c->used, ix, 1) ||
+		    clusterset_any(&c->odd, ix, 1) ||
 		    clusterset_any(&c->meta, host / SECTOR_LEN, sectors) ||
 		    host < x->h.overhead * SECTOR_LEN)
 			continue;
@@ -301,9 +343,11 @@ static int check_extent(struct check *c, struct vmdk_extent *x, struct err *e)
 	c->copy = calloc(1, x->gt_len);
 	clusterset_init(&c->meta);
 	clusterset_init(&c->used);
+	clusterset_init(&c->odd);
 	rc = c->gt && c->copy ? check_tables(c, e) : err_nomem(e);
 	clusterset_destroy(&c->meta);
 	clusterset_destroy(&c->used);
+	clusterset_destroy(&c->odd);
 	free(c->gt);
 	free(c->copy);
 	tables_forget_level(x->tables, TABLE_MAP);

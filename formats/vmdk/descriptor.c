@@ -175,6 +175,9 @@ static int parse_extent(struct vmdk_line *l, const char *line, struct err *e)
 	int used = 0;
 
 	l->read_only = strncmp(line, "RW", 2);
+	if (!strncmp(line, "NOACCESS", 8))
+		return err_unsupported(
+		    e, "an extent has no access: %.200s", line);
 	if (sscanf(line, "%*s %llu %11s%n", &sectors, type, &used) != 2 ||
 	    !sectors || !find_type(l, type) ||
 	    !mul_ok(sectors, SECTOR_LEN, &l->len) || l->len > IMG_SIZE_MAX)

@@ -319,11 +319,16 @@ static struct hostfile *open_file(
 
 static int open_flat(struct vmdk_extent *x, uint64_t host, struct err *e)
 {
+	uint64_t size = host_size(x->file);
+
 	x->host = host;
-	if (host <= INT64_MAX - x->len)
+	if (range_ok(host, x->len, size))
 		return 0;
-	return err_damaged(e, "%s: flat extent at %llu: too long",
-	    x->file->name, (unsigned long long)host);
+	return err_damaged(e,
+	    "%s: the file of %llu bytes ends before the extent does, which has "
+	    "%llu bytes at %llu",
+	    x->file->name, (unsigned long long)size, (unsigned long long)x->len,
+	    (unsigned long long)host);
 }
 
 static bool same_file(const struct hostfile *a, const struct hostfile *b)

@@ -156,7 +156,9 @@ static int read_marker(
 
 	out->kind = EXT_PACKED;
 	out->packed.unit = x->guest + grain_ix * x->grain_len;
-	out->packed.unit_len = (uint32_t)x->grain_len;
+	/* Some writers pack only what the disk has of the last one. */
+	out->packed.unit_len = (uint32_t)min_u64(
+	    x->grain_len, x->guest + x->len - out->packed.unit);
 	out->packed.codec = CODEC_ZLIB;
 	most = min_u64(2 * x->grain_len, CODEC_UNIT_MAX);
 	if (!(x->h.flags & VMDK_F_MARKERS)) {

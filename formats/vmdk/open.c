@@ -292,6 +292,15 @@ static int stop(struct image *img, struct err *e)
 	return 0;
 }
 
+static void unlink_files(struct image *img)
+{
+	const struct vmdk *v = vmdk_of(img);
+
+	for (size_t i = 0; i < v->n; i++)
+		if (v->extent[i].owns_file)
+			unlink(v->extent[i].file->name);
+}
+
 const struct driver vmdk_driver = {
     .info =
 	{
@@ -318,6 +327,7 @@ const struct driver vmdk_driver = {
     .commit = vmdk_commit,
     .create = vmdk_create,
     .makes_files = vmdk_makes_files,
+    .unlink_files = unlink_files,
     .create_check = vmdk_create_check,
     .resize = vmdk_resize,
     .check = vmdk_check,

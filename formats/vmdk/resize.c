@@ -13,9 +13,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "../core/map.h"
 #include "../core/prealloc.h"
+#include "../core/read.h"
 #include "../core/request.h"
 #include "../core/resize.h"
+#include "../core/write.h"
 #include "stream.h"
 
 static int write_header(struct vmdk_extent *x, struct err *e)
@@ -125,17 +128,54 @@ static int grow_stream(
 	return rc;
 }
 
+/* What the end of the disk cuts of a packed grain, malloc'd; NULL: nothing.  It
+ * may be packed without what lies behind that. */
+static int keep_tail(
+    struct image *img, struct vmdk_extent *x, uint8_t **tail, struct err *e)
+{
+	uint64_t start = round_down(x->len, x->grain_len);
+	struct extent last;
+
+	*tail = NULL;
+	if (!x->compressed || start == x->len)
+		return 0;
+	if (layer_map(img, start, x->len - start, &last, e))
+		return -1;
+	if (last.kind != EXT_PACKED)
+		return 0;
+	*tail = calloc(1, x->grain_len);
+	if (!*tail)
+		return err_nomem(e);
+	return read_range(img, *tail, x->len - start, start, e);
+}
+
+/* The disk has its new size. */
+static int put_tail(
+    struct image *img, uint64_t old, const uint8_t *tail, struct err *e)
+{
+	uint64_t start = round_down(old, img->unit);
+
+	if (!tail)
+		return 0;
+	return write_range(
+	    img, tail, min_u64(img->unit, img_size(img) - start), start, e);
+}
+
 static int grow_sparse(
     struct image *img, struct vmdk_extent *x, uint64_t size, struct err *e)
 {
 	uint64_t gd_n = div_up(size, (uint64_t)x->gt_n * x->grain_len);
+	CLEANUP_FREE uint8_t *tail = NULL;
 	uint64_t old = x->len;
 
+	if (keep_tail(img, x, &tail, e))
+		return -1;
 	if (x->compressed ? grow_stream(img, x, gd_n, e)
 			  : gd_n > x->gd_n && grow_tables(img, x, gd_n, e))
 		return -1;
 	set_size(img, x, size);
-	if (!resize_hide(img, old, size, e) && !image_commit(img, e))
+	if (!put_tail(img, old, tail, e) && !resize_hide(img, old, size, e) &&
+	    !image_commit(img, e))
 		return 0;
 	set_size(img, x, old);
 	return -1;

@@ -45,17 +45,26 @@ static int read_marker(
 	return 0;
 }
 
-/* 1 it does, 0 it does not, -1 failed. */
-static int unpacks(struct scan *n, const struct marker *m, struct err *e)
+static bool unpacks_to(struct scan *n, const struct marker *m, uint64_t len)
 {
 	struct err no = ERR_INIT;
+
+	return !codec_unpack(
+		   CODEC_ZLIB, n->grain, len, n->stored, m->len, &no) &&
+	       codec_zlib_whole(n->grain, len, n->stored, m->len);
+}
+
+/* 1 it does, 0 it does not, -1 failed.  The end of the disk may have cut the
+ * last one. */
+static int unpacks(struct scan *n, const struct marker *m, struct err *e)
+{
+	uint64_t left = (n->x->h.capacity - m->value) * SECTOR_LEN;
 
 	if (host_pread(
 		n->x->file, n->stored, m->len, m->host + VMDK_MARK_LEN, e))
 		return -1;
-	return !codec_unpack(CODEC_ZLIB, n->grain, n->x->grain_len, n->stored,
-		   m->len, &no) &&
-	       codec_zlib_whole(n->grain, n->x->grain_len, n->stored, m->len);
+	return unpacks_to(n, m, n->x->grain_len) ||
+	       (left < n->x->grain_len && unpacks_to(n, m, left));
 }
 
 /* The length of a grain with its marker; 0: it is none, -1 failed. */
@@ -66,7 +75,8 @@ static int64_t take_grain(struct scan *n, const struct marker *m, struct err *e)
 	struct vmdk_gt *gt;
 	int rc;
 
-	if (m->value % sectors || grain_ix >= n->x->gd_n * n->x->gt_n ||
+	if (m->value % sectors || m->value >= n->x->h.capacity ||
+	    grain_ix >= n->x->gd_n * n->x->gt_n ||
 	    m->len > 2 * n->x->grain_len ||
 	    !range_ok(m->host + VMDK_MARK_LEN, m->len, n->len) ||
 	    m->host / SECTOR_LEN > UINT32_MAX)

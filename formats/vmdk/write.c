@@ -211,8 +211,12 @@ int vmdk_reserve(struct image *img, uint64_t guest, uint64_t len,
     uint64_t stored, struct reservation *r, struct err *e)
 {
 	struct vmdk_extent *x = vmdk_extent_at(vmdk_of(img), guest);
-	uint64_t grain_ix = (guest - x->guest) / x->grain_len, n;
+	uint64_t grain_ix, n;
 
+	if (x->kind == VMDK_ZERO)
+		return err_set(e, ERR_UNSUPPORTED, EROFS,
+		    "%s: an extent of zeroes cannot be written", img->name);
+	grain_ix = (guest - x->guest) / x->grain_len;
 	if (x->compressed)
 		return vmdk_stream_reserve(x, guest, stored, r, e);
 	if (stored)

@@ -1,0 +1,343 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# VMDK: qemu-img, 7z and libvmdk read what we write, we what others write; the
+# streams are held against VMware's document; parents, sizes, damage, and what
+# a hostile descriptor names.
+. "$(dirname "$0")/../lib/e2e.sh"
+needs jq qemu-img qemu-io python3 "$SRC" "$IMGCTL"
+vmdk_py=$SRC/tests/interop/vmdk.py
+
+random_file noise 600000
+{
+	cat noise
+	head -c 1M /dev/zero
+	seq 50000
+	cat noise
+} >disk
+truncate -s 12000256 disk
+fallocate -d disk
+subformats=(monolithicSparse monolithicFlat twoGbMaxExtentSparse
+	twoGbMaxExtentFlat streamOptimized)
+
+# agree FILE RAW: both find the same content, and no fault.
+agree()
+{
+	expect_exit 0 qemu-img compare -f raw -F vmdk "$2" "$1"
+	expect_exit 0 "$IMGCTL" compare -f raw -F vmdk "$2" "$1"
+	expect_exit 0 qemu-img check "$1"
+	expect_exit 0 "$IMGCTL" check "$1"
+}
+
+# facts PROGRAM FILE: what info says, without what only one of them has.
+facts()
+{
+	"$1" info --output=json "$2" | jq -S 'del(.children, ."actual-size")'
+}
+
+put32()
+{
+	python3 - "$@" <<'END'
+import struct, sys
+with open(sys.argv[1], "r+b") as f:
+    f.seek(int(sys.argv[2]))
+    f.write(struct.pack("<I", int(sys.argv[3])))
+END
+}
+
+# cid FILE [KEY]
+cid()
+{
+	"$IMGCTL" info --output=json "$1" |
+		jq ".\"format-specific\".data.\"${2:-cid}\""
+}
+
+# ---- both ways -------------------------------------------------------------
+
+for sub in "${subformats[@]}"; do
+	mkdir ours theirs
+	"$IMGCTL" convert -f raw -O vmdk -o subformat="$sub" disk ours/d.vmdk
+	qemu-img convert -f raw -O vmdk -o subformat="$sub" disk theirs/d.vmdk
+	for d in ours theirs; do
+		agree $d/d.vmdk disk
+		(cd $d && facts qemu-img d.vmdk) >theirs.txt
+		(cd $d && facts "$IMGCTL" d.vmdk) | diff theirs.txt -
+		(cd $d && "$IMGCTL" info d.vmdk) | sed '/^Child node/,$d' \
+			>ours.txt
+		(cd $d && qemu-img info d.vmdk) | sed '/^Child node/,$d' |
+			diff - ours.txt
+	done
+	[ "$(ls ours)" = "$(ls theirs)" ] || fail "other files: $(ls ours)"
+	if [ "$sub" != streamOptimized ]; then
+		for f in theirs/*; do
+			sed 's/^CID=.*//' "$f" >theirs.txt
+			sed 's/^CID=.*//' "${f/theirs/ours}" | cmp theirs.txt ||
+				[ "$(stat -c %s "$f")" = 512 ] ||
+				fail "${f##*/} of $sub differs"
+		done 2>/dev/null >/dev/null
+	fi
+	if command -v 7z >/dev/null; then
+		7z x -so ours/d.vmdk 2>/dev/null | cmp - disk
+	fi
+	if command -v vmdkinfo >/dev/null; then
+		expect_exit 0 vmdkinfo ours/d.vmdk
+		expect_out "12000256 bytes"
+	fi
+	# Each writes over what the other has written.
+	cp disk copy
+	for i in 1 2 3; do
+		io=(-c "write -P $i $((i * 3))M 150k")
+		[ "$sub" = streamOptimized ] ||
+			qemu-io -f vmdk "${io[@]}" ours/d.vmdk >/dev/null
+		[ "$sub" = streamOptimized ] ||
+			qemu-io -f raw "${io[@]}" copy >/dev/null
+		"$IMGCTL" bench -q -f vmdk -w -c 3 -s 70000 -o $((i * 2))M \
+			-S 1M --pattern=$((i + 3)) ours/d.vmdk >/dev/null
+		"$IMGCTL" bench -q -f raw -w -c 3 -s 70000 -o $((i * 2))M \
+			-S 1M --pattern=$((i + 3)) copy >/dev/null
+		agree ours/d.vmdk copy
+	done
+	rm -r ours theirs
+done
+
+# The options: the same line, and the same descriptor.
+while read -r options; do
+	"$IMGCTL" create -f vmdk -o "$options" o.vmdk 100M >ours.txt
+	tr -d '\0' <o.vmdk | sed 's/^CID=.*//' >ours
+	qemu-img create -f vmdk -o "$options" o.vmdk 100M | diff - ours.txt
+	tr -d '\0' <o.vmdk | sed 's/^CID=.*//' | cmp - ours
+done <<'END'
+adapter_type=ide
+adapter_type=lsilogic,hwversion=9
+adapter_type=buslogic,toolsversion=12
+adapter_type=legacyESX,compat6=on
+zeroed_grain=on
+END
+for bad in adapter_type=scsi subformat=no hwversion=7,compat6=on \
+	zeroed_grain=on,subformat=monolithicFlat; do
+	expect_exit 1 "$IMGCTL" create -f vmdk -o $bad none.vmdk 1M
+	err=$(cat err)
+	expect_exit 1 qemu-img create -f vmdk -o $bad none.vmdk 1M
+	[ "${err#*: }" = "$(sed 's/^[^:]*: //' err)" ] || fail "other: $err"
+done
+
+# ---- streams ---------------------------------------------------------------
+
+# With and without -c, from any source, by any number of threads.
+"$IMGCTL" convert -f raw -O vmdk -o subformat=streamOptimized disk s.vmdk
+for how in "-c" "-m 1"; do
+	# shellcheck disable=SC2086
+	"$IMGCTL" convert $how -f raw -O vmdk -o subformat=streamOptimized \
+		disk t.vmdk
+	python3 "$vmdk_py" walk t.vmdk >out
+	expect_out "grains"
+	[ "$(tail -c +10241 t.vmdk | sha256sum)" = \
+		"$(tail -c +10241 s.vmdk | sha256sum)" ] ||
+		fail "$how: other bytes"
+done
+[ "$(stat -c %s s.vmdk)" -lt 2000000 ] || fail "nothing was packed"
+expect_exit 1 "$IMGCTL" convert -c -f raw -O vmdk disk none.vmdk
+expect_err "Compression not supported for this file format"
+# What qemu-img has begun, with its tables in front, gets a footer.  Where the
+# end of the disk cuts a grain it packs a part, which is packed again.
+for len in 589824 600064; do
+	head -c $len noise >noise2
+	truncate -s $len noise2
+	qemu-img convert -f raw -O vmdk -o subformat=streamOptimized noise2 \
+		q.vmdk
+	"$IMGCTL" resize -q q.vmdk 200M
+	truncate -s 200M noise2
+	"$IMGCTL" bench -q -f vmdk -w -c 1 -s 4096 -o 150M --pattern=7 q.vmdk \
+		>/dev/null
+	qemu-io -f raw -c "write -P 7 150M 4k" noise2 >/dev/null
+	agree q.vmdk noise2
+	[ $len = 600064 ] || python3 "$vmdk_py" walk q.vmdk >out
+	# Without its footer, as a transfer that broke leaves it.
+	truncate -s -1024 q.vmdk
+	expect_exit 1 "$IMGCTL" map q.vmdk
+	expect_err "there is no footer before the end of the file"
+	expect_exit 2 "$IMGCTL" check q.vmdk
+	expect_exit 0 "$IMGCTL" check -r all q.vmdk
+	agree q.vmdk noise2
+	[ $len = 600064 ] || python3 "$vmdk_py" walk q.vmdk >out
+done
+
+# ---- what only others write --------------------------------------------------
+
+head -c 3M disk >small.raw
+dd if=disk of=small.raw bs=1M count=1 seek=4 skip=1 status=none
+for kind in small smallstream unclosed cowd sesparse; do
+	python3 "$vmdk_py" make $kind $kind.vmdk small.raw
+done
+extent()
+{
+	printf '# Disk DescriptorFile\nversion=1\nCID=12345678\n'
+	printf 'parentCID=ffffffff\ncreateType="%s"\n%s\n' "$1" "$2"
+}
+sectors=$(($(stat -c %s small.raw) / 512))
+extent vmfsSparse "RW $sectors VMFSSPARSE \"cowd.vmdk\"" >c.vmdk
+extent seSparse "RW $sectors SESPARSE \"sesparse.vmdk\"" >e.vmdk
+extent vmfs "RW $sectors VMFS \"small.raw\"" >v.vmdk
+for f in small smallstream c v; do
+	agree $f.vmdk small.raw
+done
+expect_exit 0 "$IMGCTL" compare -f raw -F vmdk small.raw e.vmdk
+expect_exit 0 qemu-img compare -f raw -F vmdk small.raw e.vmdk
+expect_exit 1 "$IMGCTL" bench -q -w -c 1 -f vmdk e.vmdk
+expect_err "No write support for seSparse images available"
+expect_exit 0 "$IMGCTL" compare -f raw -F vmdk small.raw unclosed.vmdk
+for f in small c smallstream unclosed; do
+	cp small.raw copy
+	for x in "-f vmdk $f.vmdk" "-f raw copy"; do
+		# shellcheck disable=SC2086
+		"$IMGCTL" bench -q -w -c 5 -s 9000 -S 700000 --pattern=4 $x \
+			>/dev/null
+	done
+	agree $f.vmdk copy
+done
+python3 "$vmdk_py" walk unclosed.vmdk >/dev/null &&
+	fail "written out of order, and the walk does not see it"
+
+# ---- parents -----------------------------------------------------------------
+
+"$IMGCTL" create -q -f vmdk base.vmdk 10M
+before=$(cid base.vmdk)
+qemu-io -f raw -c "read 0 512" base.vmdk >/dev/null
+"$IMGCTL" bench -q -f vmdk -c 1 base.vmdk >/dev/null
+[ "$before" = "$(cid base.vmdk)" ] || fail "read, and its CID changed"
+"$IMGCTL" bench -q -f vmdk -w -c 1 --pattern=5 base.vmdk >/dev/null
+[ "$before" != "$(cid base.vmdk)" ] || fail "written, and its CID is the same"
+"$IMGCTL" create -q -f vmdk -b base.vmdk -F vmdk child.vmdk
+[ "$(cid child.vmdk parent-cid)" = "$(cid base.vmdk)" ] || fail "parent CID"
+expect_exit 0 "$IMGCTL" compare child.vmdk base.vmdk
+expect_exit 0 qemu-img compare child.vmdk base.vmdk
+"$IMGCTL" convert -O raw base.vmdk was.raw
+qemu-io -f vmdk -c "write -P 9 0 4k" base.vmdk >/dev/null
+expect_exit 1 "$IMGCTL" convert -O raw child.vmdk none.raw
+expect_err "its parent was changed since"
+expect_exit 1 qemu-img convert -O raw child.vmdk none.raw
+expect_exit 0 "$IMGCTL" info child.vmdk
+"$IMGCTL" rebase -q -u -b base.vmdk -F vmdk child.vmdk
+expect_exit 0 qemu-img compare child.vmdk base.vmdk
+"$IMGCTL" convert -f raw -O vmdk was.raw other.vmdk
+"$IMGCTL" rebase -q -b other.vmdk -F vmdk child.vmdk
+expect_exit 0 qemu-img compare child.vmdk base.vmdk
+"$IMGCTL" commit -q child.vmdk
+expect_exit 0 qemu-img compare other.vmdk base.vmdk
+# What was committed into is another parent now.
+"$IMGCTL" rebase -q -u -b other.vmdk -F vmdk child.vmdk
+"$IMGCTL" rebase -q -b '' child.vmdk
+expect_exit 0 qemu-img compare child.vmdk base.vmdk
+[ "$(cid child.vmdk parent-cid)" = 4294967295 ] || fail "it has a parent CID"
+expect_exit 1 "$IMGCTL" create -f vmdk -b disk -F raw none.vmdk
+expect_err "backing_file must be a vmdk image"
+
+# ---- sizes --------------------------------------------------------------------
+
+for sub in monolithicSparse monolithicFlat streamOptimized; do
+	"$IMGCTL" convert -f raw -O vmdk -o subformat=$sub disk r.vmdk
+	cp disk r.raw
+	for size in 100M 5300M 30M 13M 40M; do
+		if [ $sub = streamOptimized ] &&
+			[ "$(numfmt --from=iec $size)" -lt 5000000000 ]; then
+			[ $size != 30M ] || expect_exit 1 "$IMGCTL" resize \
+				--shrink r.vmdk $size
+			[ $size = 100M ] || continue
+		fi
+		"$IMGCTL" resize -q --shrink r.vmdk $size
+		truncate -s $size r.raw
+		agree r.vmdk r.raw
+	done
+	rm r.vmdk r.raw
+done
+"$IMGCTL" measure -f raw -O vmdk --output=json disk >out
+"$IMGCTL" convert -f raw -O vmdk disk m.vmdk
+[ "$(jq .required out)" = "$(stat -c %s m.vmdk)" ] ||
+	fail "measure: $(cat out), $(stat -c %s m.vmdk)"
+
+# ---- damage -------------------------------------------------------------------
+
+# Header, descriptor, directory at 21, its table at 22; the others from 26 on.
+"$IMGCTL" convert -f raw -O vmdk disk sound.vmdk
+rgt=$(((21 + 1) * 512))
+gd=$(od -An -tu4 -j 56 -N 4 sound.vmdk | tr -d ' ')
+gt=$(((gd + 1) * 512))
+repaired()
+{
+	expect_exit "$1" "$IMGCTL" check bad.vmdk
+	expect_exit 0 "$IMGCTL" check -r "$2" bad.vmdk
+	expect_exit 0 "$IMGCTL" check bad.vmdk
+	expect_exit 0 qemu-img check bad.vmdk
+}
+for value in 4294967295 3 "$(od -An -tu4 -j $((gt + 4)) -N 4 sound.vmdk)"; do
+	cp sound.vmdk bad.vmdk
+	put32 bad.vmdk "$gt" "$value"
+	repaired 2 all
+	agree bad.vmdk disk # the redundant table knew
+done
+cp sound.vmdk bad.vmdk
+put32 bad.vmdk $rgt 0
+repaired 3 leaks
+agree bad.vmdk disk
+cp sound.vmdk bad.vmdk
+put32 bad.vmdk "$gt" 0
+put32 bad.vmdk $rgt 0
+repaired 3 leaks
+cp sound.vmdk bad.vmdk
+put32 bad.vmdk $((gd * 512)) 4294967295
+expect_exit 2 "$IMGCTL" check bad.vmdk
+expect_exit 1 "$IMGCTL" convert -O raw bad.vmdk none.raw
+expect_err "points to no table of the file"
+
+# ---- descriptors ---------------------------------------------------------------
+
+mkdir sub
+cp noise sub/part
+n=$(($(stat -c %s noise) / 512))
+extent monolithicFlat "RW $n FLAT \"sub/part\" 0" >d.vmdk
+expect_exit 0 "$IMGCTL" compare -f raw -F vmdk noise d.vmdk
+for name in ../part /etc/passwd sub/../../part nbd://localhost/ file:part ..; do
+	extent monolithicFlat "RW $n FLAT \"$name\" 0" >sub/bad.vmdk
+	for cmd in info map check; do
+		expect_exit 1 "$IMGCTL" $cmd -f vmdk sub/bad.vmdk
+		expect_err "names the extent '$name', which is not in the folder"
+	done
+done
+while IFS='|' read -r line message; do
+	extent monolithicFlat "$line" >bad.vmdk
+	expect_exit 1 "$IMGCTL" info bad.vmdk
+	expect_err "$message"
+done <<'END'
+RW 100 FLAT "none" 0|No such file or directory
+RW 100 FLAT noise 0|Invalid extent line: RW 100 FLAT noise 0
+RW 100 FLAT "noise"|Invalid extent line
+RW 99999999999999999999 ZERO|Invalid extent line
+RW 0 ZERO|Invalid extent line
+RW 100 FLAT "bad.vmdk" 0|is the descriptor itself
+RW 9000000 FLAT "noise" 0|ends before the extent does
+END
+extent custom "RW 100 ZERO" >bad.vmdk
+expect_exit 1 "$IMGCTL" info bad.vmdk
+expect_err "Unsupported image type 'custom'"
+
+# What cannot be completed leaves nothing.
+rm -f full*
+truncate -s 100M huge.raw
+expect_exit 1 prlimit --fsize=1000000 "$IMGCTL" convert -f raw -O vmdk \
+	-o subformat=twoGbMaxExtentFlat huge.raw full.vmdk
+[ -z "$(ls full* 2>/dev/null)" ] || fail "left: $(ls full*)"
+expect_exit 1 prlimit --fsize=1000000 "$IMGCTL" convert -f raw -O vmdk \
+	-o subformat=twoGbMaxExtentSparse disk full.vmdk
+[ -z "$(ls full* 2>/dev/null)" ] || fail "left: $(ls full*)"
+
+# ---- samples ---------------------------------------------------------------------
+
+if [ -d "${SAMPLES:-}" ]; then
+	for name in ext2.vmdk iotest-version3.vmdk; do
+		f=$(sample $name)
+		qemu-img convert -O raw "$f" theirs.raw
+		"$IMGCTL" convert -O raw "$f" ours.raw
+		cmp ours.raw theirs.raw
+		expect_exit 0 "$IMGCTL" check "$f"
+	done
+	python3 "$vmdk_py" walk "$f" >out
+fi
