@@ -7,7 +7,7 @@
 needs jq qemu-img qemu-io python3 "$SRC" "$IMGCTL"
 vmdk_py=$SRC/tests/interop/vmdk.py
 
-random_file noise 600000
+random_file noise 600064
 {
 	cat noise
 	head -c 1M /dev/zero
