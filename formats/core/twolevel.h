@@ -113,6 +113,14 @@ int twolevel_take_room(
 int twolevel_give_room(
     struct image *img, uint64_t host, uint64_t len, struct err *e);
 
+/*
+ * What an image of `size` bytes takes whose clusters begin at host byte
+ * `start`, of which `t` has table_n and cluster_len; `made`: the file's length
+ * without any.
+ */
+int twolevel_measure(const struct twolevel *t, uint64_t start, uint64_t made,
+    uint64_t size, struct image *src, struct img_measure *out, struct err *e);
+
 /* ---- shared by the files of this module ---------------------------------- */
 
 #define TWOLEVEL_SLICE_LEN 4096u

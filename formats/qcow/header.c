@@ -175,6 +175,12 @@ int qcow_create_check(const struct create_args *a, struct err *e)
 	return make_header(a, &h, e);
 }
 
+/* Of the file, with nothing in it. */
+static uint64_t made_len(const struct qcow_header *h)
+{
+	return round_up(h->l1_host + qcow_l1_n(h, h->size) * 8, SECTOR_LEN);
+}
+
 /* The header goes last: until it is there the file is no image at all. */
 int qcow_create(const struct create_args *a, struct err *e)
 {
@@ -183,10 +189,27 @@ int qcow_create(const struct create_args *a, struct err *e)
 
 	if (make_header(a, &h, e))
 		return -1;
-	end = round_up(h.l1_host + qcow_l1_n(&h, h.size) * 8, SECTOR_LEN);
+	end = made_len(&h);
 	if (host_zero(a->file, h.l1_host, end - h.l1_host, 0, e) ||
 	    (h.backing_len && host_pwrite(a->file, a->backing, h.backing_len,
 				  h.backing_host, e)))
 		return -1;
 	return qcow_header_write(a->file, &h, e);
+}
+
+int qcow_measure(struct options *o, uint64_t size, struct image *src,
+    struct img_measure *out, struct err *e)
+{
+	const struct create_args a = {.o = o, .size = size};
+	struct twolevel t = {0};
+	struct qcow_header h;
+	uint64_t made;
+
+	if (make_header(&a, &h, e))
+		return -1;
+	t.table_n = 1ull << h.l2_bits;
+	t.cluster_len = 1u << h.cluster_bits;
+	made = made_len(&h);
+	return twolevel_measure(
+	    &t, round_up(made, t.cluster_len), made, size, src, out, e);
 }

@@ -52,6 +52,8 @@ int qcow_crypt_params(struct options *o, uint32_t *method, struct err *e);
 
 extern const struct img_opt qcow_create_opts[];
 int qcow_create(const struct create_args *a, struct err *e);
+int qcow_measure(struct options *o, uint64_t size, struct image *src,
+    struct img_measure *out, struct err *e);
 int qcow_create_check(const struct create_args *a, struct err *e);
 
 int qcow_resize(struct image *img, uint64_t size, enum img_prealloc prealloc,

@@ -81,3 +81,19 @@ int qed_create(const struct create_args *a, struct err *e)
 		return -1;
 	return qed_header_write(a->file, &h, e);
 }
+
+int qed_measure(struct options *o, uint64_t size, struct image *src,
+    struct img_measure *out, struct err *e)
+{
+	const struct create_args a = {.o = o, .size = size};
+	struct twolevel t = {0};
+	struct qed_header h;
+	uint64_t start;
+
+	if (read_header(&a, &h, e))
+		return -1;
+	t.table_n = qed_table_n(&h);
+	t.cluster_len = h.cluster_len;
+	start = h.l1_host + (uint64_t)h.table_cl * h.cluster_len;
+	return twolevel_measure(&t, start, start, size, src, out, e);
+}

@@ -63,6 +63,8 @@ int qed_header_write(
 
 extern const struct img_opt qed_create_opts[];
 int qed_create(const struct create_args *a, struct err *e);
+int qed_measure(struct options *o, uint64_t size, struct image *src,
+    struct img_measure *out, struct err *e);
 int qed_create_check(const struct create_args *a, struct err *e);
 
 #endif

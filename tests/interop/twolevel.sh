@@ -13,6 +13,11 @@ random_file noise 300000
 } >disk
 truncate -s %512 disk
 truncate -s 8M disk
+# Where data is and where holes are is what the file system says of this one.
+truncate -s 3G holes
+for at in 0 70 3000 4100; do
+	dd if=noise of=holes bs=64k seek=${at}0 count=4 conv=notrunc status=none
+done
 
 # same_text ARG...: both programs print the same.  What only newer ones print
 # is left out, and the space that a file takes: it changes by itself.
@@ -62,6 +67,13 @@ both_ways()
 	agree theirs "$format" disk "${1:-}"
 	"$IMGCTL" convert -f raw -O "$format" "$@" disk ours
 	agree ours "$format" disk "${1:-}"
+	if [ "${1:-}" != -c ]; then
+		"$IMGCTL" measure -f raw -O "$format" "$@" --output=json \
+			holes >measured
+		"$IMGCTL" convert -f raw -O "$format" "$@" holes ours
+		[ "$(jq .required measured)" = "$(stat -c %s ours)" ] ||
+			fail "measure $*: $(cat measured)"
+	fi
 	"$IMGCTL" convert -f "$format" -O raw theirs back
 	same disk back
 	rm theirs ours back
