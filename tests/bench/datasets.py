@@ -4,6 +4,7 @@
 "disk": 40 % incompressible, 20 % like text, 40 % zero (half of that holes, half
 written zeroes), in stretches of 64 KiB to 4 MiB; the same bytes each time.
 "files": an ext4 file system, half filled with files of this machine's /usr.
+"sparse": 16 times as large, one part in 64 incompressible, the others holes.
 """
 import os
 import random
@@ -96,3 +97,16 @@ def make_files(path, size):
             f.truncate(size)
         subprocess.run(["/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-d", folder,
                         path], check=True)
+
+
+def make_sparse(path, size):
+    rnd = random.Random(1)
+    step = max(64 * KIB, min(64 * MIB, size // 4))
+    with open(path, "wb") as f:
+        for at in range(0, 16 * size, step):
+            f.seek(at)
+            f.write(rnd.randbytes(step // 64))
+        f.truncate(16 * size)
+
+
+MAKERS = {"disk": make_disk, "files": make_files, "sparse": make_sparse}
