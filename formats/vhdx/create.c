@@ -207,7 +207,7 @@ static int write_headers(
 	if (vhdx_guid_new(&h.file_write, e) || vhdx_guid_new(&h.data_write, e))
 		return -1;
 	for (unsigned i = 0; i < 2; i++)
-		if (vhdx_header_write(f, &h, e))
+		if (vhdx_header_put(f, &h, e))
 			return -1;
 	return 0;
 }

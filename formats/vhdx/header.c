@@ -82,7 +82,7 @@ int vhdx_header_read(struct hostfile *f, struct vhdx_header *h, struct err *e)
 	return check_versions(f, buf[slot], e) || check_log(f, h, e) ? -1 : 0;
 }
 
-int vhdx_header_write(struct hostfile *f, struct vhdx_header *h, struct err *e)
+int vhdx_header_put(struct hostfile *f, struct vhdx_header *h, struct err *e)
 {
 	uint8_t buf[VHDX_HEADER_LEN] = {0};
 
@@ -95,11 +95,20 @@ int vhdx_header_write(struct hostfile *f, struct vhdx_header *h, struct err *e)
 	put_le32(buf + 68, h->log_len);
 	put_le64(buf + 72, h->log_host);
 	put_le32(buf + 4, vhdx_sum(buf, sizeof buf));
-	if (host_pwrite(f, buf, sizeof buf, slot_host(1 - h->slot), e) ||
-	    host_sync(f, e))
+	if (host_pwrite(f, buf, sizeof buf, slot_host(1 - h->slot), e))
 		return -1;
 	h->slot = 1 - h->slot;
 	h->seq++;
 	h->spare_ok = true;
+	return 0;
+}
+
+int vhdx_header_write(struct hostfile *f, struct vhdx_header *h, struct err *e)
+{
+	struct vhdx_header next = *h;
+
+	if (vhdx_header_put(f, &next, e) || host_sync(f, e))
+		return -1;
+	*h = next;
 	return 0;
 }

@@ -162,8 +162,9 @@ uint32_t vhdx_sum(uint8_t *buf, size_t len);
 
 /* The newer valid header. */
 int vhdx_header_read(struct hostfile *f, struct vhdx_header *h, struct err *e);
-/* Make *h the current one: in the other slot, with the next number; durable
- * when it returns. */
+/* Make *h the current one: in the other slot, with the next number. */
+int vhdx_header_put(struct hostfile *f, struct vhdx_header *h, struct err *e);
+/* The same, durable when it returns. */
 int vhdx_header_write(struct hostfile *f, struct vhdx_header *h, struct err *e);
 
 /* ---- region.c, metadata.c, locator.c ------------------------------------- */
