@@ -336,6 +336,13 @@ def size_of(word):
     return int(word[:-1]) * unit if unit else int(word)
 
 
+def stop(*_):
+    """As an exception, so that nothing stays mounted or in TMPDIR; once, since
+    a second one would end the removal."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
+
+
 def main(doc, rows, data, size):
     """`size`: of each data set, when not said on the command line."""
     names = [r.name for r in rows]
@@ -347,8 +354,7 @@ def main(doc, rows, data, size):
     p.add_argument("--only", metavar="ROW", action="append", choices=names,
                    help="again for another one; one of\n" + ", ".join(names))
     args = p.parse_args()
-    # As an exception, so that nothing stays mounted.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, stop)
     where = data(args.size)
     with tempfile.TemporaryDirectory(prefix="imgd-bench.") as folder:
         os.chdir(folder)
