@@ -213,7 +213,6 @@ static int blocks(struct check *c, struct err *e)
 static int regions(struct check *c, struct err *e)
 {
 	CLEANUP_FREE uint8_t *table = malloc(2 * VHDX_TABLE_LEN);
-	uint8_t *copy[2] = {table, table + VHDX_TABLE_LEN};
 
 	if (!table)
 		return err_nomem(e);
@@ -221,7 +220,8 @@ static int regions(struct check *c, struct err *e)
 		c->q->file, table, 2 * VHDX_TABLE_LEN, VHDX_REGION_HOST, e))
 		return -1;
 	for (unsigned i = 0; i < 2; i++) {
-		const char *fault = vhdx_regions_fault(copy[i]);
+		const char *fault =
+		    vhdx_regions_fault(table + i * VHDX_TABLE_LEN);
 
 		if (!fault)
 			continue;
@@ -229,8 +229,9 @@ static int regions(struct check *c, struct err *e)
 		if (!c->fix)
 			continue;
 		c->fixed_n++;
-		if (host_pwrite(c->img->file, copy[1 - i], VHDX_TABLE_LEN,
-			VHDX_REGION_HOST + i * VHDX_TABLE_LEN, e))
+		if (host_pwrite(c->img->file, table + (1 - i) * VHDX_TABLE_LEN,
+			VHDX_TABLE_LEN, VHDX_REGION_HOST + i * VHDX_TABLE_LEN,
+			e))
 			return -1;
 	}
 	return 0;

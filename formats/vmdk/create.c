@@ -34,7 +34,7 @@ struct builder {
  */
 
 static struct vmdk_header make_header(
-    const struct vmdk_params *p, uint64_t len, const struct vmdk_layout *l)
+    const struct vmdk_params *p, uint64_t len, struct vmdk_layout l)
 {
 	struct vmdk_header h = {
 	    .version = p->stream     ? 3
@@ -58,9 +58,9 @@ static struct vmdk_header make_header(
 		return h;
 	}
 	h.flags |= VMDK_F_REDUNDANT;
-	h.rgd = l->rgd;
-	h.gd = l->gd;
-	h.overhead = l->overhead;
+	h.rgd = l.rgd;
+	h.gd = l.gd;
+	h.overhead = l.overhead;
 	return h;
 }
 
@@ -100,7 +100,7 @@ static int write_stream(struct hostfile *f, const struct vmdk_params *p,
 	struct vmdk_extent x = {.kind = VMDK_SPARSE,
 	    .file = f,
 	    .len = len,
-	    .h = make_header(p, len, NULL),
+	    .h = make_header(p, len, (struct vmdk_layout){0}),
 	    .grain_len = VMDK_GRAIN_LEN,
 	    .gt_n = VMDK_GT_N,
 	    .gt_len = 4 * VMDK_GT_N};
@@ -128,7 +128,7 @@ static int write_tables(struct hostfile *f, const struct vmdk_params *p,
 	    write_gd(f, &l, l.gd, e) ||
 	    host_grow(f, l.overhead * SECTOR_LEN, e))
 		return -1;
-	*h = make_header(p, len, &l);
+	*h = make_header(p, len, l);
 	return 0;
 }
 

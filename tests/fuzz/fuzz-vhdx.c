@@ -61,7 +61,7 @@ static void add_parent(uint8_t *image)
 	const struct vhdx_region meta = {META, MiB};
 	const struct vhdx_guid linkage = {{1}};
 	struct err e = ERR_INIT;
-	uint8_t *locator = malloc(VHDX_LOCATOR_MAX);
+	uint8_t *locator = calloc(1, VHDX_LOCATOR_MAX);
 	int64_t len;
 	uint32_t off = 0;
 

@@ -86,7 +86,7 @@ both_ways qcow
 both_ways qcow -c
 
 # Encrypted, both ways.
-key=(--object secret,id=s,data=hush)
+key=(--object 'secret,id=s,data=hush')
 aes=encrypt.format=aes,encrypt.key-secret=s
 opened=driver=qcow,encrypt.key-secret=s,file.filename
 qemu-img convert "${key[@]}" -f raw -O qcow -o $aes disk theirs
