@@ -109,15 +109,15 @@ static int read_tables(struct image *img, struct change *c,
 static size_t fill_sectors(
     const struct vhdx *q, const struct change *c, struct vhdx_sector *sector)
 {
+	const size_t per_table = VHDX_TABLE_LEN / VHDX_SECTOR;
 	size_t n = 0;
 
 	sector[n++] = (struct vhdx_sector){
 	    round_down(q->m.size_host, VHDX_SECTOR), c->size};
-	for (size_t i = 0; c->table && i < 2 * VHDX_TABLE_LEN / VHDX_SECTOR;
-	     i++)
+	for (size_t i = 0; c->table && i < 2 * per_table; i++)
 		sector[n++] =
 		    (struct vhdx_sector){VHDX_REGION_HOST + i * VHDX_SECTOR,
-			c->table[0] + i * VHDX_SECTOR};
+			c->table[i / per_table] + i % per_table * VHDX_SECTOR};
 	return n;
 }
 

@@ -93,6 +93,7 @@ int main(void)
 		tests[n++] = (struct CMUnitTest){
 		    .name = g->name, .test_func = run, .initial_state = g};
 	}
+	assert_true(n < GEOMETRY_MAX);
 	if (!only)
 		tests[n++] = (struct CMUnitTest){
 		    .name = "coverage", .test_func = coverage};

@@ -152,8 +152,9 @@ static void threads(void **state)
 
 int main(void)
 {
-	static struct CMUnitTest tests[64];
-	static char names[64][64];
+	CLEANUP_FREE struct CMUnitTest *tests =
+	    calloc(2 * scene_n, sizeof *tests);
+	CLEANUP_FREE char(*names)[64] = calloc(2 * scene_n, sizeof *names);
 	const char *only = getenv("CRASH_ONLY");
 	size_t n = 0;
 
@@ -161,6 +162,7 @@ int main(void)
 		printf("needs qemu-img and qemu-io\n");
 		return 77;
 	}
+	assert_true(tests && names);
 	tmpdir_enter();
 	for (size_t i = 0; i < 2 * scene_n; i++) {
 		const struct scene *s = &scenes[i / 2];

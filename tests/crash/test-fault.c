@@ -239,7 +239,7 @@ static void fault(void **state)
 
 int main(void)
 {
-	static struct CMUnitTest tests[64];
+	CLEANUP_FREE struct CMUnitTest *tests = calloc(scene_n, sizeof *tests);
 	const char *only = getenv("FAULT_ONLY");
 	size_t n = 0;
 
@@ -247,6 +247,7 @@ int main(void)
 		printf("needs qemu-img and qemu-io\n");
 		return 77;
 	}
+	assert_non_null(tests);
 	tmpdir_enter();
 	for (size_t i = 0; i < scene_n; i++) {
 		const struct scene *s = &scenes[i];

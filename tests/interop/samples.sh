@@ -18,12 +18,12 @@ bounded()
 # opens_or_refuses CMD... FILE: 0, or 1 with a message that names the file.
 opens_or_refuses()
 {
-	local rc=0 file=${!#}
+	local rc=0
 	bounded "$@" || rc=$?
 	case $rc in
 	0) ;;
 	1)
-		grep -qF "$(basename "$file")" err || {
+		grep -qF "$name" err || {
 			dump_output
 			fail "the message does not name the file: $*"
 		}
