@@ -166,6 +166,10 @@ struct flat_check {
  */
 int flat_check(struct flat_check *c,
     int (*structures)(struct flat *f, struct err *e), struct err *e);
+/* The end of a repair: what the driver's check finds now, and how much less
+ * that is than what was *found. */
+int flat_check_again(struct image *img, const struct img_check *found,
+    struct img_check *out, struct err *e);
 /* A line for the user, and one more in *count, unless NULL. */
 void flat_report(struct flat_check *c, uint64_t *count, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

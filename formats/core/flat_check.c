@@ -121,6 +121,17 @@ static int scan(struct flat_check *c,
 	return 0;
 }
 
+int flat_check_again(struct image *img, const struct img_check *found,
+    struct img_check *out, struct err *e)
+{
+	*out = (struct img_check){0};
+	if (img->drv->check(img, out, NULL, NULL, e))
+		return -1;
+	out->corruptions_fixed = found->corruptions - out->corruptions;
+	out->leaks_fixed = found->leaks - min_u64(found->leaks, out->leaks);
+	return 0;
+}
+
 int flat_check(struct flat_check *c,
     int (*structures)(struct flat *f, struct err *e), struct err *e)
 {

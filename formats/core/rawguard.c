@@ -17,25 +17,24 @@ static uint64_t tail_of(const struct image *img)
 	return size - min_u64(size, PROBE_TAIL_LEN);
 }
 
+bool rawguard_concerns(const struct image *img, uint64_t off, uint64_t len)
+{
+	return img_probed_raw(img) &&
+	       (off < HEAD_LEN || off + len > tail_of(img));
+}
+
 uint64_t rawguard_run(
     const struct image *img, uint64_t off, uint64_t len, bool *looked_at)
 {
 	uint64_t tail = tail_of(img);
 
-	*looked_at =
-	    img_probed_raw(img) && (off < HEAD_LEN || off + len > tail);
+	*looked_at = rawguard_concerns(img, off, len);
 	if (!*looked_at)
 		return len;
 	if (off < HEAD_LEN)
 		return min_u64(len, HEAD_LEN - off);
 	*looked_at = off >= tail;
 	return *looked_at ? len : tail - off;
-}
-
-bool rawguard_concerns(const struct image *img, uint64_t off, uint64_t len)
-{
-	return img_probed_raw(img) &&
-	       (off < HEAD_LEN || off + len > tail_of(img));
 }
 
 void rawguard_widen(const struct image *img, uint64_t *start, uint64_t *end)

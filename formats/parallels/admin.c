@@ -65,12 +65,7 @@ int parallels_repair(struct image *img, enum img_repair what,
 		if (parallels_header_write(img, e))
 			return -1;
 	}
-	*out = (struct img_check){0};
-	if (parallels_check(img, out, NULL, NULL, e))
-		return -1;
-	out->corruptions_fixed = found.corruptions - out->corruptions;
-	out->leaks_fixed = found.leaks - min_u64(found.leaks, out->leaks);
-	return 0;
+	return flat_check_again(img, &found, out, e);
 }
 
 int parallels_walk(struct image *img, struct walker *w, struct err *e)

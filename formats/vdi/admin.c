@@ -55,12 +55,7 @@ int vdi_repair(struct image *img, enum img_repair what, struct img_check *out,
 	if (vdi_load_header(img, e) || look(&c, e) || image_commit(img, e) ||
 	    flat_scan(c.f, NULL, e) || vdi_close_holes(img, e))
 		return -1;
-	*out = (struct img_check){0};
-	if (vdi_check(img, out, NULL, NULL, e))
-		return -1;
-	out->corruptions_fixed = found.corruptions - out->corruptions;
-	out->leaks_fixed = found.leaks - min_u64(found.leaks, out->leaks);
-	return 0;
+	return flat_check_again(img, &found, out, e);
 }
 
 int vdi_walk(struct image *img, struct walker *w, struct err *e)

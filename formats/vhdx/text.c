@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* GUIDs and checksums of VHDX images. */
-#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
 
+#include "../crypto/hash.h"
 #include "vhdx.h"
 
 /* ---- GUIDs ----------------------------------------------------------------
@@ -25,8 +24,8 @@ bool vhdx_guid_same(const struct vhdx_guid *a, const struct vhdx_guid *b)
 
 int vhdx_guid_new(struct vhdx_guid *g, struct err *e)
 {
-	if (getrandom(g, sizeof *g, 0) != sizeof *g)
-		return err_set(e, ERR_SYSTEM, EIO, "no random bytes");
+	if (random_bytes(g->byte, sizeof g->byte, e))
+		return -1;
 	/* Version 4: random. */
 	g->byte[7] = (g->byte[7] & 0x0f) | 0x40;
 	g->byte[8] = (g->byte[8] & 0x3f) | 0x80;

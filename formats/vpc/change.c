@@ -267,7 +267,6 @@ int vpc_make_empty(struct image *img, struct err *e)
 
 	if (v->footer.type != VPC_DIFF)
 		return 0;
-	tables_forget_level(v->flat.tables, TABLE_MAP);
 	if (flat_each(&v->flat, drop_block, NULL, e) || image_commit(img, e))
 		return image_fail(img, e);
 	tables_forget_level(v->flat.tables, TABLE_MAP);

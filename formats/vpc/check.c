@@ -101,10 +101,5 @@ int vpc_repair(struct image *img, enum img_repair what, struct img_check *out,
 		return -1;
 	if (c.fixed_n && vpc_footers_store(img, e))
 		return -1;
-	*out = (struct img_check){0};
-	if (vpc_check(img, out, NULL, NULL, e))
-		return -1;
-	out->corruptions_fixed = found.corruptions - out->corruptions;
-	out->leaks_fixed = found.leaks - min_u64(found.leaks, out->leaks);
-	return 0;
+	return flat_check_again(img, &found, out, e);
 }

@@ -2,9 +2,9 @@
 /* The footer and the dynamic header of a VHD: see vpc.h. */
 #include <errno.h>
 #include <inttypes.h>
-#include <sys/random.h>
 #include <time.h>
 
+#include "../crypto/hash.h"
 #include "vpc.h"
 
 #define EPOCH_2000	946684800
@@ -280,8 +280,8 @@ uint32_t vpc_timestamp(void)
 
 int vpc_new_id(uint8_t id[16], struct err *e)
 {
-	if (getrandom(id, 16, 0) != 16)
-		return err_sys(e, errno, "no random numbers");
+	if (random_bytes(id, 16, e))
+		return -1;
 	id[6] = (id[6] & 0x0f) | 0x40; /* RFC 4122, version 4 */
 	id[8] = (id[8] & 0x3f) | 0x80;
 	return 0;
