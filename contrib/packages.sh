@@ -14,8 +14,8 @@ packages_demo=(e2fsprogs file libnbd-bin nbdkit)
 # To test: other compilers and checkers, and the peers.
 packages_test=(bsdextrautils btrfs-progs bximage bzip2 clang clang-format
 	cloop-utils cppcheck cryptsetup-bin dmg2img e2fsprogs fdisk file fio
-	gnutls-bin jq libclang-rt-14-dev libcmocka-dev libnbd-bin libvhdi-utils libvmdk-utils
-	mandoc nbdkit
+	gnutls-bin jq libclang-rt-14-dev libcmocka-dev libnbd-bin
+	libqcow-utils libvhdi-utils libvmdk-utils mandoc nbdkit
 	openssl p7zip-full python3 python3-libnbd qemu-utils shellcheck
 	util-linux xfsprogs
 	busybox-static cpio qemu-system-x86)
