@@ -63,8 +63,8 @@ static int commit(const struct commit_args *a, struct err *e)
 	s.how.writable_depth = find_base(&s, a->base, e);
 	if (!s.how.writable_depth)
 		return -1;
-	/* What is not changed need not be writable. */
-	s.how.flags |= IMG_O_DISCARD | (a->keep ? 0 : IMG_O_RDWR);
+	/* What is not right above the base is not changed. */
+	s.how.flags |= IMG_O_DISCARD | (a->base ? 0 : IMG_O_RDWR);
 	top = source_open(&s, e);
 	if (!top || merge(a, top, s.how.writable_depth, e))
 		return -1;

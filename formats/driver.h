@@ -215,6 +215,13 @@ struct driver {
 	 */
 	int (*set_backing)(struct image *img, const char *name,
 	    const char *format, bool trial, struct err *e);
+	/*
+	 * The image below, which is open for writing, is going to get what this
+	 * one has: then it is another one to whoever else is above it.  This
+	 * image takes note, and after a crash still knows what is below it.  The
+	 * gate is closed, everything is committed.  Optional.
+	 */
+	int (*renew_below)(struct image *img, struct err *e);
 };
 
 struct snapshot_ops {

@@ -91,6 +91,13 @@ static int copy(const struct img_merge *job, struct err *e)
 	return img_copy(&copy_job, e);
 }
 
+/* Others that stand on the base are to see that it changes. */
+static int renew(struct image *img, void *arg, struct err *e)
+{
+	(void)arg;
+	return img->drv->renew_below(img, e);
+}
+
 /*
  * The layers above hide what changes: what is seen through them stays the
  * same, so it is no first write to the base, whose identity they may know.
@@ -117,9 +124,16 @@ static int empty(struct image *img, void *arg, struct err *e)
 
 int img_merge(const struct img_merge *job, struct err *e)
 {
-	if (check_job(job, e) || fill_base(job, e))
+	struct image *top = job->top;
+
+	if (check_job(job, e))
 		return -1;
-	if (job->keep || !job->top->drv->make_empty)
+	if (top->drv->renew_below && top->backing == job->base &&
+	    image_writable(top) && request_alone(top, renew, NULL, e))
+		return -1;
+	if (fill_base(job, e))
+		return -1;
+	if (job->keep || !top->drv->make_empty)
 		return 0;
-	return request_alone(job->top, empty, NULL, e);
+	return request_alone(top, empty, NULL, e);
 }

@@ -353,3 +353,15 @@ struct image *img_open_host(
 	}
 	return open_layer(f, o, &l, e);
 }
+
+struct image *open_parent(
+    const char *above, const char *name, const char *format, struct err *e)
+{
+	const struct img_open how = {
+	    .format = format, .flags = IMG_O_NO_BACKING | IMG_O_FORCE_SHARE};
+	CLEANUP_FREE char *full = image_resolve(above, name, e);
+
+	if (!full || !open_plain_path(full, e))
+		return NULL;
+	return img_open(full, &how, e);
+}

@@ -22,6 +22,12 @@ bool name_has_protocol(const char *name);
 /* A path as users write it: `file:` is taken off, other protocols refused.
  * NULL with *e set. */
 const char *open_plain_path(const char *name, struct err *e);
+/*
+ * The image that `above` names as its parent, to see who it is: alone, and
+ * whoever uses it.  `name` is a path, as seen from `above`.
+ */
+struct image *open_parent(
+    const char *above, const char *name, const char *format, struct err *e);
 /* Storage by its name: a path or an NBD URI.  NULL with *e set. */
 struct hostfile *open_storage(
     const char *name, unsigned host_flags, struct err *e);

@@ -225,17 +225,14 @@ static int write_metadata(
     const struct create_args *a, const struct params *p, struct err *e)
 {
 	CLEANUP_FREE uint8_t *locator = NULL;
-	struct vhdx_guid guid;
 	int64_t len = 0;
 
 	if (a->backing) {
 		locator = malloc(VHDX_LOCATOR_MAX);
 		if (!locator)
 			return err_nomem(e);
-		if (vhdx_parent_guid(
-			a->name, a->backing, a->backing_fmt, &guid, e))
-			return -1;
-		len = vhdx_locator_pack(locator, a->backing, &guid, e);
+		len = vhdx_parent_locator(
+		    locator, a->name, a->backing, a->backing_fmt, NULL, e);
 		if (len < 0)
 			return -1;
 	}

@@ -15,6 +15,7 @@
 
 #define HEAD_LEN  20u
 #define ENTRY_LEN 12u
+#define KEY_N	  5u /* that we know */
 
 /* The type of locators that name a VHDX parent. */
 static const struct vhdx_guid type_guid = {{0xb7, 0xef, 0x4a, 0xb0, 0x9e, 0xd1,
@@ -162,44 +163,62 @@ static int put_pair(
 	return 0;
 }
 
-/* As Windows writes it: '\', and ".\" before a relative path. */
-static char *windows_path(const char *name, struct err *e)
+static int put_guid(
+    struct packer *p, const char *key, const struct vhdx_guid *g, struct err *e)
 {
-	char *out;
-
-	while (name[0] == '.' && name[1] == '/')
-		name += 2;
-	if (asprintf(&out, "%s%s", name[0] == '/' ? "" : ".\\", name) < 0) {
-		err_nomem(e);
-		return NULL;
-	}
-	for (char *p = out; *p; p++)
-		if (*p == '/')
-			*p = '\\';
-	return out;
-}
-
-int64_t vhdx_locator_pack(uint8_t out[VHDX_LOCATOR_MAX], const char *name,
-    const struct vhdx_guid *linkage, struct err *e)
-{
-	struct packer p = {.out = out, .at = HEAD_LEN + 2 * ENTRY_LEN};
-	CLEANUP_FREE char *path = windows_path(name, e);
 	char text[VHDX_GUID_TEXT];
 
+	if (vhdx_guid_is_zero(g))
+		return 0;
+	vhdx_guid_text(g, text);
+	return put_pair(p, key, text, e);
+}
+
+/* As Windows writes it. */
+static int put_path(
+    struct packer *p, const char *key, const char *path, struct err *e)
+{
+	CLEANUP_FREE char *text = path ? strdup(path) : NULL;
+
 	if (!path)
-		return -1;
+		return 0;
+	if (!text)
+		return err_nomem(e);
+	for (char *c = text; *c; c++)
+		if (*c == '/')
+			*c = '\\';
+	return put_pair(p, key, text, e);
+}
+
+int vhdx_locator_name(struct vhdx_locator *l, const char *name, struct err *e)
+{
+	char **slot = name[0] == '/' ? &l->absolute : &l->relative;
+
 	if (strchr(name, '\\'))
 		return err_usage(e,
 		    "The name of the parent of a VHDX image cannot have a "
 		    "backslash: %s",
 		    name);
+	while (name[0] == '.' && name[1] == '/')
+		name += 2;
+	if (asprintf(slot, "%s%s", name[0] == '/' ? "" : "./", name) >= 0)
+		return 0;
+	*slot = NULL;
+	return err_nomem(e);
+}
+
+int64_t vhdx_locator_pack(
+    uint8_t out[VHDX_LOCATOR_MAX], const struct vhdx_locator *l, struct err *e)
+{
+	struct packer p = {.out = out, .at = HEAD_LEN + KEY_N * ENTRY_LEN};
+
 	memset(out, 0, VHDX_LOCATOR_MAX);
 	memcpy(out, &type_guid, sizeof type_guid);
-	vhdx_guid_text(linkage, text);
-	if (put_pair(&p, "parent_linkage", text, e) ||
-	    put_pair(&p,
-		name[0] == '/' ? "absolute_win32_path" : "relative_path", path,
-		e))
+	if (put_guid(&p, "parent_linkage", &l->linkage, e) ||
+	    put_guid(&p, "parent_linkage2", &l->linkage2, e) ||
+	    put_path(&p, "relative_path", l->relative, e) ||
+	    put_path(&p, "volume_path", l->volume, e) ||
+	    put_path(&p, "absolute_win32_path", l->absolute, e))
 		return -1;
 	put_le16(out + 18, (uint16_t)p.n);
 	return (int64_t)p.at;

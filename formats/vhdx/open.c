@@ -136,7 +136,10 @@ static int replay(struct image *img, struct err *e)
 {
 	struct vhdx *q = vhdx_of(img);
 
-	if (vhdx_log_replay(img->file, &q->log, e))
+	/* The headers change before anything else does. */
+	if (vhdx_guid_new(&q->h.file_write, e) ||
+	    vhdx_header_write(img->file, &q->h, e) ||
+	    vhdx_log_replay(img->file, &q->log, e))
 		return -1;
 	q->h.log_guid = (struct vhdx_guid){0};
 	if (vhdx_header_write(img->file, &q->h, e))
@@ -210,4 +213,5 @@ const struct driver vhdx_driver = {
     .describe = describe,
     .make_empty = vhdx_make_empty,
     .set_backing = vhdx_set_backing,
+    .renew_below = vhdx_renew_below,
 };

@@ -16,18 +16,14 @@
 /* ---- is it the right one? --------------------------------------------------
  */
 
-int vhdx_parent_guid(const char *above, const char *name, const char *format,
+/* The data GUID of the image that a parent's name means. */
+static int parent_guid(const char *above, const char *name, const char *format,
     struct vhdx_guid *g, struct err *e)
 {
-	const struct img_open how = {.format = format ? format : "vhdx",
-	    .flags = IMG_O_NO_BACKING | IMG_O_FORCE_SHARE};
-	CLEANUP_FREE char *full = image_resolve(above, name, e);
-	struct image *img;
+	struct image *img =
+	    open_parent(above, name, format ? format : "vhdx", e);
 	int rc = 0;
 
-	if (!full || !open_plain_path(full, e))
-		return -1;
-	img = img_open(full, &how, e);
 	if (!img)
 		return -1;
 	if (img->drv == &vhdx_driver)
@@ -170,15 +166,30 @@ static int check_new(const struct image *img, struct err *e)
 	    img->name);
 }
 
-/* Locator of `name`: its length, or -1. */
-static int64_t make_locator(struct image *img, const char *name,
-    const char *format, uint8_t *out, struct err *e)
+static int take_linkage(
+    struct vhdx_locator *l, const struct vhdx_locator *was, struct err *e)
 {
-	struct vhdx_guid guid;
-
-	if (vhdx_parent_guid(img->name, name, format, &guid, e))
+	if (e->errnum != ENOENT || !was || vhdx_guid_is_zero(&was->linkage))
 		return -1;
-	return vhdx_locator_pack(out, name, &guid, e);
+	err_clear(e);
+	l->linkage = was->linkage;
+	l->linkage2 = was->linkage2;
+	return 0;
+}
+
+int64_t vhdx_parent_locator(uint8_t out[VHDX_LOCATOR_MAX], const char *above,
+    const char *name, const char *format, const struct vhdx_locator *was,
+    struct err *e)
+{
+	struct vhdx_locator l = {0};
+	int64_t len = -1;
+
+	if (!vhdx_locator_name(&l, name, e) &&
+	    (!parent_guid(above, name, format, &l.linkage, e) ||
+		!take_linkage(&l, was, e)))
+		len = vhdx_locator_pack(out, &l, e);
+	vhdx_locator_clear(&l);
+	return len;
 }
 
 int vhdx_set_backing(struct image *img, const char *name, const char *format,
@@ -192,7 +203,8 @@ int vhdx_set_backing(struct image *img, const char *name, const char *format,
 	if (name && check_new(img, e))
 		return -1;
 	if (name)
-		len = make_locator(img, name, format, locator, e);
+		len = vhdx_parent_locator(locator, img->name, name, format,
+		    &vhdx_of(img)->m.parent, e);
 	if (len < 0 || trial)
 		return len < 0 ? -1 : 0;
 	if (!name && vhdx_of(img)->m.has_parent) {
@@ -203,6 +215,41 @@ int vhdx_set_backing(struct image *img, const char *name, const char *format,
 			return image_fail(img, e);
 	}
 	return switch_locator(img, locator, (uint32_t)len, e);
+}
+
+/* ---- the parent becomes another one
+ * ------------------------------------------- */
+
+static int set_linkage(struct image *img, const struct vhdx_guid *linkage,
+    const struct vhdx_guid *linkage2, struct err *e)
+{
+	CLEANUP_FREE uint8_t *locator = malloc(VHDX_LOCATOR_MAX);
+	struct vhdx_locator l = vhdx_of(img)->m.parent; /* its texts */
+	int64_t len;
+
+	if (!locator)
+		return err_nomem(e);
+	l.linkage = *linkage;
+	l.linkage2 = *linkage2;
+	len = vhdx_locator_pack(locator, &l, e);
+	return len < 0 ? -1 : switch_locator(img, locator, (uint32_t)len, e);
+}
+
+/* Until both are written, the second linkage says what the parent will be. */
+int vhdx_renew_below(struct image *img, struct err *e)
+{
+	static const struct vhdx_guid none;
+	struct image *below = img->backing;
+	struct vhdx_guid was, now;
+
+	if (below->drv != &vhdx_driver)
+		return 0;
+	was = vhdx_of(below)->h.data_write;
+	if (vhdx_guid_new(&now, e) || set_linkage(img, &was, &now, e))
+		return -1;
+	if (vhdx_set_data_guid(below, &now, e))
+		return image_fail(below, e);
+	return set_linkage(img, &now, &none, e);
 }
 
 /* ---- all of it goes

@@ -261,6 +261,17 @@ static int cut_file(struct image *img, struct err *e)
 									: 0;
 }
 
+/* A disk of another size is another one, to a child. */
+static int announce(struct image *img, struct err *e)
+{
+	if (atomic_load(&img->first_done))
+		return 0;
+	if (vhdx_first_write(img, e))
+		return image_fail(img, e);
+	atomic_store(&img->first_done, true);
+	return 0;
+}
+
 int vhdx_resize(
     struct image *img, uint64_t size, enum img_prealloc prealloc, struct err *e)
 {
@@ -272,7 +283,7 @@ int vhdx_resize(
 	if (size > VHDX_SIZE_MAX)
 		return err_set(
 		    e, ERR_USAGE, EFBIG, "Image size too large; max of 64TB");
-	if (image_commit(img, e))
+	if (image_commit(img, e) || announce(img, e))
 		return -1;
 	if (size >= img_size(img))
 		return grow(img, size, prealloc, e);

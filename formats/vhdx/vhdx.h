@@ -206,9 +206,11 @@ int vhdx_meta_set_locator(uint8_t table[VHDX_TABLE_LEN],
 int vhdx_locator_parse(
     struct vhdx_locator *l, const uint8_t *item, uint32_t len, struct err *e);
 void vhdx_locator_clear(struct vhdx_locator *l);
-/* The item that names a parent; how long it is, or -1. */
-int64_t vhdx_locator_pack(uint8_t out[VHDX_LOCATOR_MAX], const char *name,
-    const struct vhdx_guid *linkage, struct err *e);
+/* *l, which is all zero, names a parent so. */
+int vhdx_locator_name(struct vhdx_locator *l, const char *name, struct err *e);
+/* The item that says so; how long it is, or -1. */
+int64_t vhdx_locator_pack(
+    uint8_t out[VHDX_LOCATOR_MAX], const struct vhdx_locator *l, struct err *e);
 /* The path that the locator names, malloc'd. */
 char *vhdx_locator_path(const struct vhdx_locator *l, struct err *e);
 
@@ -304,6 +306,9 @@ int vhdx_unmap(struct image *img, uint64_t guest, uint64_t len,
 int vhdx_release(struct image *img, uint64_t host, uint64_t len, struct err *e);
 int vhdx_commit(struct image *img, struct err *e);
 int vhdx_first_write(struct image *img, struct err *e);
+/* From now on this is the identity of what the disk holds. */
+int vhdx_set_data_guid(
+    struct image *img, const struct vhdx_guid *data, struct err *e);
 
 /* Find out what of the file is free; a file whose structures overlap is
  * refused. */
@@ -327,13 +332,19 @@ int vhdx_check(struct image *img, struct img_check *out,
 int vhdx_repair(struct image *img, enum img_repair what, struct img_check *out,
     void (*report)(void *, const char *), void *arg, struct err *e);
 
-/* The data GUID of the image that a parent's name means. */
-int vhdx_parent_guid(const char *above, const char *name, const char *format,
-    struct vhdx_guid *g, struct err *e);
+/*
+ * The item that names a parent, as seen from `above`, which is looked at: how
+ * long it is, or -1.  One that is not there is the one that `was` the parent,
+ * elsewhere; NULL: none was.
+ */
+int64_t vhdx_parent_locator(uint8_t out[VHDX_LOCATOR_MAX], const char *above,
+    const char *name, const char *format, const struct vhdx_locator *was,
+    struct err *e);
 /* Is what is below what the locator means? */
 int vhdx_parent_check(struct image *img, struct err *e);
 int vhdx_set_backing(struct image *img, const char *name, const char *format,
     bool trial, struct err *e);
+int vhdx_renew_below(struct image *img, struct err *e);
 int vhdx_make_empty(struct image *img, struct err *e);
 
 #endif

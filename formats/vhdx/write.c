@@ -228,10 +228,18 @@ int vhdx_commit(struct image *img, struct err *e)
 
 int vhdx_first_write(struct image *img, struct err *e)
 {
+	struct vhdx_guid data;
+
+	return vhdx_guid_new(&data, e) || vhdx_set_data_guid(img, &data, e);
+}
+
+int vhdx_set_data_guid(
+    struct image *img, const struct vhdx_guid *data, struct err *e)
+{
 	struct vhdx *q = vhdx_of(img);
 
-	if (vhdx_guid_new(&q->h.file_write, e) ||
-	    vhdx_guid_new(&q->h.data_write, e))
+	if (vhdx_guid_new(&q->h.file_write, e))
 		return -1;
+	q->h.data_write = *data;
 	return vhdx_header_write(img->file, &q->h, e);
 }

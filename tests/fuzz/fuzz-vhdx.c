@@ -59,14 +59,15 @@ static void make(uint8_t *image)
 static void add_parent(uint8_t *image)
 {
 	const struct vhdx_region meta = {META, MiB};
-	const struct vhdx_guid linkage = {{1}};
+	char path[] = "./base.vhdx";
+	const struct vhdx_locator l = {.relative = path, .linkage = {{1}}};
 	struct err e = ERR_INIT;
 	uint8_t *locator = calloc(1, VHDX_LOCATOR_MAX);
 	int64_t len;
 	uint32_t off = 0;
 
 	must(locator);
-	len = vhdx_locator_pack(locator, "base.vhdx", &linkage, &e);
+	len = vhdx_locator_pack(locator, &l, &e);
 	must(len > 0 && !vhdx_meta_set_locator(
 			    image + META, &meta, (uint32_t)len, &off, &e));
 	memcpy(image + META + off, locator, (size_t)len);

@@ -3,7 +3,7 @@
 # VHDX: qemu-img, 7z and libvhdi read what we write, and the other way round;
 # differencing disks, sizes, logs that wait to be replayed, damage.
 . "$(dirname "$0")/../lib/e2e.sh"
-needs jq qemu-img qemu-io python3 7z vhdiinfo "$IMGCTL"
+needs jq qemu-img qemu-io python3 7z vhdiinfo "$IMGCTL" "$FAILCALL"
 
 random_file noise 3000000
 {
@@ -175,16 +175,43 @@ agree_over top.vhdx content
 mv kept content
 rm top.vhdx
 
-# Into the base: with the overlay as it is, and emptied.
+# Into the base: with the overlay as it is, and emptied.  The base is another
+# one then: the overlay follows it, others do not.
+"$IMGCTL" create -q -f vhdx -b base.vhdx -F vhdx sibling.vhdx
 put over.vhdx 33000k
 expect_exit 0 "$IMGCTL" commit -q -d over.vhdx
 agree base.vhdx content
 agree_over over.vhdx content
+expect_exit 2 "$IMGCTL" compare sibling.vhdx sibling.vhdx
+expect_err 'is not what it was'
+expect_exit 0 "$IMGCTL" rebase -u -b base.vhdx -F vhdx sibling.vhdx
 expect_exit 0 "$IMGCTL" commit -q over.vhdx
 agree_over over.vhdx content
+agree base.vhdx content
+expect_exit 2 "$IMGCTL" compare sibling.vhdx sibling.vhdx
 expect_exit 0 "$IMGCTL" map --output=json over.vhdx
 [ "$(jq '[.[] | select(.depth == 0 and .data)] | length' out)" = 0 ] ||
 	fail "commit left data: $(cat out)"
+
+# Whatever of a commit gets to the files, what is seen stays the same.
+mkdir now
+"$IMGCTL" create -q -f vhdx -o block_size=1M low.vhdx 3M
+"$IMGCTL" bench -q -f vhdx -w -c 1 -s 4096 --pattern=3 low.vhdx
+"$IMGCTL" create -q -f vhdx -b low.vhdx -F vhdx high.vhdx
+"$IMGCTL" bench -q -f vhdx -w -c 1 -s 4096 -o 2M --pattern=4 high.vhdx
+"$IMGCTL" convert -O raw high.vhdx seen
+n=0
+cut=1
+while [ $cut = 1 ]; do
+	n=$((n + 1))
+	cp low.vhdx high.vhdx now
+	cut=0
+	LD_PRELOAD=$FAILCALL ASAN_OPTIONS=verify_asan_link_order=0 \
+		FAILCALL_DIR=$PWD/now FAILCALL_CHANGES=1 FAILCALL_NTH=$n \
+		"$IMGCTL" commit -q now/high.vhdx 2>/dev/null || cut=1
+	expect_exit 0 "$IMGCTL" compare -f raw -F vhdx seen now/high.vhdx
+done
+[ $n -gt 10 ] || fail "commit changes the files $n times"
 
 # Growing shows zeroes, even where the parent has something.
 "$IMGCTL" create -q -f vhdx -b base.vhdx -F vhdx small.vhdx 3M
@@ -208,6 +235,25 @@ expect_exit 2 "$IMGCTL" compare over.vhdx over.vhdx
 expect_err 'is not what it was'
 expect_exit 0 "$IMGCTL" rebase -u -b base.vhdx -F vhdx over.vhdx
 expect_exit 0 "$IMGCTL" compare over.vhdx base.vhdx
+# So is one of another size.
+cp base.vhdx other.vhdx
+"$IMGCTL" resize -q other.vhdx 60M
+expect_exit 0 "$IMGCTL" rebase -u -b base.vhdx -F vhdx over.vhdx
+cp other.vhdx base.vhdx
+expect_exit 2 "$IMGCTL" compare over.vhdx over.vhdx
+expect_err 'is not what it was'
+expect_exit 0 "$IMGCTL" rebase -u -b base.vhdx -F vhdx over.vhdx
+# A name is recorded without the file: then it must become the same one.
+expect_exit 0 "$IMGCTL" rebase -u -b moved.vhdx -F vhdx over.vhdx
+expect_exit 1 "$IMGCTL" map over.vhdx
+expect_err 'moved.vhdx'
+mv base.vhdx moved.vhdx
+expect_exit 0 "$IMGCTL" compare over.vhdx over.vhdx
+mv moved.vhdx base.vhdx
+expect_exit 0 "$IMGCTL" rebase -u -b base.vhdx -F vhdx over.vhdx
+"$IMGCTL" create -q -f vhdx alone.vhdx 40M
+expect_exit 1 "$IMGCTL" rebase -u -b moved.vhdx -F vhdx alone.vhdx
+expect_err 'moved.vhdx'
 # Nothing but VHDX, and nothing below a fixed one.
 expect_exit 1 "$IMGCTL" create -q -f vhdx -b disk -F raw no.vhdx
 expect_err 'must be a VHDX image'
