@@ -194,6 +194,18 @@ int vpc_resize(
  * -----------------------------------------------------------------------------
  */
 
+/* One that is not there is the one of before, elsewhere. */
+static int identify(
+    struct image *img, const char *name, struct vpc_header *h, struct err *e)
+{
+	if (!vpc_parent_identity(img->name, name, h, e))
+		return 0;
+	if (e->errnum != ENOENT || vpc_of(img)->footer.type != VPC_DIFF)
+		return -1;
+	err_clear(e);
+	return 0;
+}
+
 /* Where the new header goes, and its locator behind it. */
 static int place_parent(struct image *img, const char *name,
     struct vpc_header *h, uint64_t *host, struct err *e)
@@ -201,7 +213,7 @@ static int place_parent(struct image *img, const char *name,
 	uint8_t p[VPC_HEADER_LEN];
 	struct vpc_name locator;
 
-	if (vpc_parent_identity(img->name, name, h, e) ||
+	if (identify(img, name, h, e) ||
 	    vpc_set_parent(h, name, 0, &locator, e) ||
 	    take_room(img, VPC_HEADER_LEN + locator.len, host, e))
 		return -1;

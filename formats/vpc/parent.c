@@ -2,10 +2,13 @@
 /*
  * The parent of a differencing VHD: its name and its identity.  See vpc.h.
  *
- * Names are UTF-16 and those of Windows: "W2ru" is a path relative to the
- * image, "W2ku" an absolute one.  A path with a drive letter means nothing
- * here: then the file of that name beside the image is meant.
+ * Names are those of Windows: "W2ru" is a path relative to the image, in
+ * UTF-16, "W2ku" an absolute one; older programs write "Wi2r" and "Wi2k", in
+ * single bytes.  On a Mac it is a URL ("MacX").  A path with a drive letter, or
+ * a URL, means nothing here: then the file of that name beside the image is
+ * meant.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -14,9 +17,12 @@
 #include "../core/utf16.h"
 #include "vpc.h"
 
-#define CODE_RELATIVE 0x57327275u /* "W2ru" */
-#define CODE_ABSOLUTE 0x57326b75u /* "W2ku" */
-#define NAME_LEN_MAX  VPC_NAME_LEN_MAX
+#define CODE_RELATIVE	  0x57327275u /* "W2ru" */
+#define CODE_ABSOLUTE	  0x57326b75u /* "W2ku" */
+#define CODE_OLD_RELATIVE 0x57693272u /* "Wi2r" */
+#define CODE_OLD_ABSOLUTE 0x5769326bu /* "Wi2k" */
+#define CODE_URL	  0x4d616358u /* "MacX" */
+#define NAME_LEN_MAX	  VPC_NAME_LEN_MAX
 
 /* ---- text
  * ----------------------------------------------------------------------- */
@@ -42,12 +48,42 @@ static void swap_char(char *s, char from, char to)
 /* ---- reading
  * -------------------------------------------------------------------- */
 
+/* In place: "%20" is a space. */
+static void unescape(char *s)
+{
+	char *to = s, hex[3] = {0};
+
+	for (; *s; *to++ = *s++) {
+		if (*s != '%' || !isxdigit((unsigned char)s[1]) ||
+		    !isxdigit((unsigned char)s[2]))
+			continue;
+		memcpy(hex, s + 1, 2);
+		s += 2;
+		*s = (char)strtoul(hex, NULL, 16);
+	}
+	*to = '\0';
+}
+
+/* The last part of a URL. */
+static char *url_name(char *url)
+{
+	char *name;
+
+	if (!url)
+		return NULL;
+	unescape(url);
+	name = strdup(strrchr(url, '/') ? strrchr(url, '/') + 1 : url);
+	free(url);
+	return name;
+}
+
 static char *read_locator(
     struct hostfile *f, const struct vpc_locator *l, struct err *e)
 {
+	bool wide = l->code == CODE_RELATIVE || l->code == CODE_ABSOLUTE;
 	uint8_t buf[NAME_LEN_MAX];
 
-	if (!l->len || l->len > sizeof buf || l->len % 2 ||
+	if (!l->len || l->len > sizeof buf || (wide && l->len % 2) ||
 	    !range_ok(l->host, l->len, host_size(f))) {
 		err_damaged(e,
 		    "%s: the name of the parent of the VHD has %" PRIu32
@@ -57,7 +93,11 @@ static char *read_locator(
 	}
 	if (host_pread(f, buf, l->len, l->host, e))
 		return NULL;
-	return utf16_to_utf8(buf, l->len);
+	if (wide)
+		return utf16_to_utf8(buf, l->len);
+	if (l->code == CODE_URL)
+		return url_name(strndup((const char *)buf, l->len));
+	return strndup((const char *)buf, l->len);
 }
 
 /* The path behind a Windows name. */
@@ -79,7 +119,8 @@ static char *localize(char *name)
 static char *by_locators(
     struct hostfile *f, const struct vpc_header *h, struct err *e)
 {
-	static const uint32_t codes[] = {CODE_RELATIVE, CODE_ABSOLUTE};
+	static const uint32_t codes[] = {CODE_RELATIVE, CODE_ABSOLUTE,
+	    CODE_OLD_RELATIVE, CODE_OLD_ABSOLUTE, CODE_URL};
 
 	for (unsigned k = 0; k < ARRAY_N(codes); k++)
 		for (unsigned i = 0; i < VPC_LOCATORS; i++)
@@ -175,14 +216,8 @@ int vpc_set_parent(struct vpc_header *h, const char *path, uint64_t host,
 int vpc_parent_identity(
     const char *above, const char *name, struct vpc_header *h, struct err *e)
 {
-	const struct img_open how = {
-	    .format = "vpc", .flags = IMG_O_NO_BACKING | IMG_O_FORCE_SHARE};
-	CLEANUP_FREE char *full = image_resolve(above, name, e);
-	struct image *img;
+	struct image *img = open_parent(above, name, "vpc", e);
 
-	if (!full || !open_plain_path(full, e))
-		return -1;
-	img = img_open(full, &how, e);
 	if (!img)
 		return -1;
 	memcpy(h->parent_id, vpc_of(img)->footer.id, sizeof h->parent_id);

@@ -59,18 +59,74 @@ expect_exit 0 "$IMGCTL" convert -O vhd disk alias.vhd
 
 # Sizes are rounded to the same geometry, headers are the same but for time and
 # identifier.
-for size in 0 512 1000 10M 33M 504M 1G 20G 127G 137438953471 1000G 2040G; do
-	qemu-img create -q -f vpc theirs.vhd $size
-	"$IMGCTL" create -q -f vpc ours.vhd $size
-	for f in ours theirs; do
-		python3 - $f.vhd >$f <<'END'
-import sys
-b = open(sys.argv[1], "rb").read()
-print(len(b), b[:24] + b[28:64] + b[84:-488] + b[-484:-448] + b[-428:])
+# Where the rules for the geometry change, and here and there.
+cat >sizes.py <<'END'
+import os, random, subprocess, sys
+def image(program, size, options):
+    subprocess.run([program, "create", "-q", "-f", "vpc", "-o", options,
+                    "sized.vhd", str(size)], check=True)
+    with open("sized.vhd", "rb") as f:
+        at = f.seek(-512, 2)
+        foot = bytearray(f.read())
+        f.seek(0)
+        head = bytearray(f.read() if at < 10 << 20 else b"")
+    # Without the times and the identifiers.
+    for b in foot, head, memoryview(head)[-512:]:
+        b[24:28] = bytes(len(b[24:28]))
+        b[64:84] = bytes(len(b[64:84]))
+    os.unlink("sized.vhd")
+    return at, bytes(head) if "fixed" not in options else None, bytes(foot)
+rnd = random.Random(1)
+limits = (17 * 4 * 1024, 17 * 16 * 1024, 31 * 16 * 1024, 65535 * 16 * 63,
+          65535 * 16 * 255, 0xff000000)
+sizes = [0, 512, 1000, 137438953471] + [
+    512 * (l + d) for l in limits for d in (-1009, -17, -1, 0, 1, 68, 4081)
+    if l + d <= limits[-1]]
+sizes += [int(2 ** rnd.uniform(9, 40)) for _ in range(30)]
+for size in sizes:
+    for options in "force_size=off", rnd.choice(
+            ("force_size=on", "subformat=fixed",
+             "subformat=fixed,force_size=on")):
+        a, b = (image(p, size, options) for p in ("qemu-img", sys.argv[1]))
+        assert a == b, (size, options)
 END
+python3 sizes.py "$IMGCTL"
+# The field that has the size, by who made the image.  Of a program that is not
+# known it is the newer field, as QEMU has it since version 10.
+while IFS='|' read -r creator want; do
+	for subformat in dynamic fixed; do
+		qemu-img create -q -f vpc -o subformat=$subformat,force_size=on \
+			made.vhd 20000256
+		python3 - made.vhd "$creator" <<'END'
+import struct, sys
+with open(sys.argv[1], "r+b") as f:
+    at = f.seek(-512, 2)
+    b = bytearray(f.read())
+    b[28:32] = sys.argv[2].encode()
+    b[56:60] = struct.pack(">HBB", 300, 4, 17)
+    b[64:68] = bytes(4)
+    struct.pack_into(">I", b, 64, ~sum(b) & 0xffffffff)
+    f.seek(at)
+    f.write(b)
+    if b[63] == 3:
+        f.seek(0)
+        f.write(b)
+END
+		[ "$("$IMGCTL" info -f vpc --output=json made.vhd |
+			jq '."virtual-size"')" = "$want" ] ||
+			fail "the size of a disk by '$creator'"
+		[ "$creator" = 'vs  ' ] ||
+			diff <(facts qemu-img made.vhd) \
+				<(facts "$IMGCTL" made.vhd)
 	done
-	cmp ours theirs
-done
+done <<'END'
+qemu|10444800
+vpc |10444800
+qem2|20000256
+win |20000256
+d2v |20000256
+vs  |20000256
+END
 for size in 2041G 3T; do
 	expect_exit 1 "$IMGCTL" create -f vpc no.vhd $size
 	expect_err "The image size is too large for file format 'vpc'"
@@ -144,12 +200,57 @@ expect_out 'image: sub/base.vhd'
 "$IMGCTL" map --output=json sub/top.vhd >out
 [ "$(jq 'map(.depth) | unique | length' out)" = 3 ] || fail "map: $(cat out)"
 
+# Every kind of name that programs give a parent, and none but the header's.
+cp sub/top.vhd kept.vhd
+"$IMGCTL" convert -O raw sub/top.vhd seen
+mkdir sub/low
+while IFS='|' read -r code text want; do
+	cp kept.vhd sub/top.vhd
+	python3 - sub/top.vhd "$code" "$text" <<'END'
+import struct, sys
+name, code, text = sys.argv[1:]
+b = bytearray(open(name, "rb").read())
+text = text.encode("utf-16-le" if code in ("W2ru", "W2ku") else "utf-8")
+at = struct.unpack_from(">Q", b, 512 + 576 + 16)[0]
+b[at:at + len(text)] = text
+struct.pack_into(">4sIIIQ", b, 512 + 576, code.encode(), 512, len(text), 0, at)
+b[548:552] = bytes(4)
+struct.pack_into(">I", b, 548, ~sum(b[512:1536]) & 0xffffffff)
+open(name, "wb").write(b)
+END
+	expect_exit 0 "$IMGCTL" info --output=json sub/top.vhd
+	[ "$(jq -r '."backing-filename"' out)" = "$want" ] ||
+		fail "$code $text: $(cat out)"
+	expect_exit 0 "$IMGCTL" compare -f raw seen sub/top.vhd
+done <<'END'
+W2ru|.\mid.vhd|mid.vhd
+W2ru|.\low\..\mid.vhd|low/../mid.vhd
+W2ku|C:\disks\mid.vhd|mid.vhd
+Wi2r|.\mid.vhd|mid.vhd
+Wi2k|C:\disks\mid.vhd|mid.vhd
+MacX|file://localhost/Users/some%20one/%6did.vhd|mid.vhd
+Mac |an alias is not looked at|mid.vhd
+END
+rmdir sub/low
+mv kept.vhd sub/top.vhd
+
 # Another parent than the one that it was made on.
 cp sub/base.vhd kept.vhd
 "$IMGCTL" create -q -f vpc -o force_size=on sub/base.vhd 20000256
 expect_exit 1 "$IMGCTL" convert -O raw sub/mid.vhd back
 expect_err 'has another identifier'
 mv kept.vhd sub/base.vhd
+# The same one under a name that there is not yet; a disk that has no parent
+# needs one that can be looked at.
+expect_exit 0 "$IMGCTL" rebase -u -b moved.vhd -F vpc sub/mid.vhd
+expect_exit 1 "$IMGCTL" map sub/mid.vhd
+expect_err 'moved.vhd'
+cp sub/base.vhd sub/moved.vhd
+expect_exit 0 "$IMGCTL" compare mid.raw sub/mid.vhd
+expect_exit 0 "$IMGCTL" rebase -u -b base.vhd -F vpc sub/mid.vhd
+rm sub/moved.vhd
+expect_exit 1 "$IMGCTL" rebase -u -b moved.vhd -F vpc sub/base.vhd
+expect_err 'moved.vhd'
 
 # Another base that reads otherwise, and none; back into the base.
 cp -r sub kept
