@@ -165,6 +165,10 @@ static const struct img_opt create_opts[] = {
     {"iter-time", IMG_OPT_NUM, "Time to spend in PBKDF in milliseconds", NULL},
     {"detached-header", IMG_OPT_BOOL,
 	"Make the header alone, for data in another file", NULL},
+    {"version", IMG_OPT_NUM, "Version of the LUKS header (1 or 2)", NULL},
+    {"pbkdf", IMG_OPT_STR,
+	"How keys are made from passphrases (argon2id, pbkdf2; version 2 only)",
+	NULL},
     {"preallocation", IMG_OPT_STR,
 	"Preallocation mode (allowed values: off, falloc, full)", NULL},
     {0},
@@ -180,7 +184,7 @@ struct params {
 static int read_params(
     struct options *o, uint64_t size, struct params *p, struct err *e)
 {
-	if (luks_params_read(o, "", &p->luks, e) ||
+	if (luks_params_read(o, "", true, &p->luks, e) ||
 	    prealloc_read(o, &p->prealloc, e))
 		return -1;
 	p->detached = false;

@@ -47,3 +47,21 @@ int base64_decode(uint8_t *buf, size_t *len, struct err *e)
 	*len = out;
 	return 0;
 }
+
+void base64_encode(const uint8_t *buf, size_t len, char *out)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				     "abcdefghijklmnopqrstuvwxyz0123456789+/";
+
+	for (size_t at = 0; at < len; at += 3) {
+		uint32_t bits = 0;
+
+		for (size_t i = 0; i < 3; i++)
+			bits = bits << 8 | (at + i < len ? buf[at + i] : 0);
+		for (size_t i = 0; i < 4; i++)
+			*out++ = at + i > len
+				     ? '='
+				     : digits[bits >> (18 - 6 * i) & 63];
+	}
+	*out = 0;
+}

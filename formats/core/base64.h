@@ -10,5 +10,8 @@
 
 /* In place.  White space between digits does not count. */
 int base64_decode(uint8_t *buf, size_t *len, struct err *e);
+/* Characters of `len` bytes, and a NUL. */
+#define BASE64_SIZE(len) (((len) + 2) / 3 * 4 + 1)
+void base64_encode(const uint8_t *buf, size_t len, char *out);
 
 #endif

@@ -7,7 +7,6 @@
 #include "../core/object.h"
 #include "../core/units.h"
 #include "keymem.h"
-#include "luks.h"
 #include "luks2.h"
 
 bool luks_is(const uint8_t *buf, size_t len)
@@ -58,25 +57,52 @@ void luks_free(struct luks *l)
 	if (!l)
 		return;
 	keymem_free(l->key, CIPHER_KEY_MAX);
+	luks2_free(l->v2);
 	free(l);
 }
 
-/* Remembers the first reason why a slot could not be tried. */
+/*
+ * Why a slot is not to be tried; or NULL.  `spent`: on those before it.  What
+ * is too much for one slot is an error of its own.
+ */
+static const char *problem_of(
+    const struct luks *l, const struct luks_slot *s, uint64_t *spent)
+{
+	size_t key_len = s->area.key_len ? s->area.key_len : s->key_len;
+	uint64_t slot, digest;
+
+	if (s->problem)
+		return s->problem;
+	slot = kdf_cost(&s->kdf, key_len);
+	digest = kdf_cost(&l->digest.kdf, l->digest.len);
+	if (slot > KDF_COST_MAX || digest > KDF_COST_MAX)
+		return NULL;
+	if (*spent + slot + digest > LUKS_COST_MAX)
+		return "would take too long after those before it";
+	*spent += slot + digest;
+	return NULL;
+}
+
+/* Remembers the last reason why a slot could not be tried. */
 static int try_slots(
     struct luks *l, const char *pass, uint8_t *key, struct err *e)
 {
 	const char *problem = NULL;
+	uint64_t spent = 0;
 
 	for (unsigned i = 0; i < l->slot_n; i++) {
+		const char *why;
 		int rc;
 
 		if (!l->slot[i].active)
 			continue;
-		if (l->slot[i].problem) {
-			problem = l->slot[i].problem;
+		why = problem_of(l, &l->slot[i], &spent);
+		if (why) {
+			problem = why;
 			continue;
 		}
 		rc = luks_slot_open(l, i, pass, key, e);
+		l->opened = i;
 		if (rc)
 			return rc < 0 ? -1 : 0;
 	}
@@ -91,8 +117,12 @@ static int try_slots(
 
 int luks_unlock(struct luks *l, const char *pass, struct err *e)
 {
-	uint8_t *key = keymem_new(CIPHER_KEY_MAX, e);
+	uint8_t *key;
 
+	if (!l->key_len)
+		return err_damaged(
+		    e, "%s: LUKS2 metadata: no key slot for the data", l->name);
+	key = keymem_new(CIPHER_KEY_MAX, e);
 	if (!key)
 		return -1;
 	if (try_slots(l, pass, key, e)) {

@@ -34,15 +34,20 @@
 #define LUKS_STRIPES	 4000u
 #define LUKS_STRIPES_MAX 16000u
 #define LUKS_ITER_MS_MAX 3600000u
+#define LUKS_SALT_LEN	 32u  /* of what we make */
+#define LUKS_DIGEST_MS	 125u /* at most, for telling whether a key is right */
+#define LUKS_COST_MAX	 (1ull << 30) /* of all slots: see kdf_cost() */
 #define LUKS_TEXT_MAX	 64u /* bytes of a name of an algorithm, and a NUL */
 #define LUKS_DIGEST_MAX	 64u
 
 struct luks_slot {
 	bool active;
+	bool taken; /* by another key; LUKS2 */
 	struct kdf kdf;
 	uint32_t stripes;
 	int af_hash;		 /* 0: not supported */
-	uint64_t at, len;	 /* of the split key */
+	uint64_t at, len;	 /* of the split key; len 0: not known */
+	uint64_t area_len;	 /* what is set aside for it */
 	struct cipher_spec area; /* how that is encrypted; LUKS2 */
 	unsigned digest;	 /* LUKS2: which one tells about its key */
 	size_t key_len;
@@ -70,8 +75,10 @@ struct luks {
 	uint64_t first_sector;
 	struct luks_slot slot[LUKS_SLOTS_MAX];
 	unsigned slot_n;
+	unsigned opened; /* the slot that gave the key */
 	struct luks_digest digest;
-	uint8_t *key; /* NULL: locked */
+	struct luks2 *v2; /* see luks2.h; NULL: version 1 */
+	uint8_t *key;	  /* NULL: locked */
 };
 
 /* Does it begin as a LUKS header does, of any version? */
@@ -93,17 +100,20 @@ json_t *luks_describe(const struct luks *l, bool detached, const char *format);
 /* Are all secrets there that these options name?  NULL with *e set: no. */
 const char *luks_secret(struct options *o, const char *key, struct err *e);
 
-/* ---- making (LUKS1) ---------------------------------------------------- */
+/* ---- making ------------------------------------------------------------ */
 
 struct luks_params {
+	unsigned version;
+	enum kdf_kind kdf;
 	char cipher[LUKS_TEXT_MAX], mode[LUKS_TEXT_MAX];
 	const char *hash, *secret; /* of the options, of the secret */
 	size_t key_len;
 	uint64_t iter_ms;
 };
 /* key-secret, cipher-alg, cipher-mode, ivgen-alg, ivgen-hash-alg, hash-alg,
- * iter-time.  `prefix` is put before the first of them in messages. */
-int luks_params_read(struct options *o, const char *prefix,
+ * iter-time; `with_version`: and those that LUKS2 can be had with, version and
+ * pbkdf.  `prefix` is put before the first of them in messages. */
+int luks_params_read(struct options *o, const char *prefix, bool with_version,
     struct luks_params *p, struct err *e);
 /* Bytes of the header with all key slots. */
 uint64_t luks_header_len(const struct luks_params *p);
@@ -122,6 +132,11 @@ int luks_amend(struct luks *l, struct options *o, bool force, struct err *e);
 
 /* ---- parts ------------------------------------------------------------- */
 
+/* luks_create.c */
+/* Of l->key, `len` bytes. */
+int luks_make_digest(
+    struct luks *l, size_t len, uint64_t iter_ms, struct err *e);
+
 /* luks1.c */
 int luks1_read(struct luks *l, const uint8_t *buf, struct err *e);
 /* Header and slots as *l says, durable; a torn write harms nothing. */
@@ -136,8 +151,8 @@ int luks_slot_open(
 /* Put the volume key into a slot, durable; its kdf but for the salt is set. */
 int luks_slot_fill(
     struct luks *l, unsigned ix, const char *pass, struct err *e);
-/* Overwrite it, durable. */
-int luks_slot_wipe(struct luks *l, unsigned ix, struct err *e);
+/* Overwrite its area, durable. */
+int luks_slot_wipe(struct luks *l, const struct luks_slot *s, struct err *e);
 
 /* luks_params.c */
 /* Names of users for names of the file; false where there is none. */

@@ -71,6 +71,7 @@ static void get_slot(struct luks *l, unsigned ix, const uint8_t *p)
 		s->stripes = LUKS_STRIPES;
 	s->key_len = l->key_len;
 	s->len = round_up((uint64_t)s->key_len * s->stripes, SECTOR_LEN);
+	s->area_len = s->len;
 	if (!s->af_hash)
 		s->problem = "needs a hash that is not supported";
 }

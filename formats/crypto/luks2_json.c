@@ -130,20 +130,35 @@ static bool split_encryption(
 
 /* ---- key slots --------------------------------------------------------- */
 
+/* Where it lies; area_len stays 0 where that cannot be. */
+static void get_place(
+    const struct luks *l, const json_t *area, struct luks_slot *s)
+{
+	uint64_t at, len;
+
+	if (strcmp(text_of(area, "type"), "raw") ||
+	    !u64_of(area, "offset", &at) || !u64_of(area, "size", &len) ||
+	    at < 2 * l->v2->len || !range_ok(at, len, l->v2->slots_end) ||
+	    !range_ok(at, len, l->room))
+		return;
+	s->at = at;
+	s->area_len = len;
+}
+
 static const char *get_area(
-    const struct luks *l, const json_t *o, uint64_t first, struct luks_slot *s)
+    const struct luks *l, const json_t *o, struct luks_slot *s)
 {
 	char cipher[LUKS_TEXT_MAX], mode[LUKS_TEXT_MAX];
 	struct err ignored = ERR_INIT;
 	uint32_t key_len;
-	uint64_t len;
 
 	s->len = round_up((uint64_t)s->key_len * s->stripes, SECTOR_LEN);
 	if (strcmp(text_of(o, "type"), "raw"))
 		return "is stored in a way that is not supported";
-	if (!u64_of(o, "offset", &s->at) || !u64_of(o, "size", &len) ||
-	    s->at < first || s->len > len || !range_ok(s->at, len, l->room))
+	if (!s->area_len || !range_ok(s->at, s->len, l->room))
 		return "lies outside of the file";
+	if (s->len > s->area_len)
+		return "is longer than the area for it";
 	if (!u32_of(o, "key_size", &key_len) || !key_len ||
 	    !split_encryption(text_of(o, "encryption"), cipher, mode) ||
 	    cipher_spec_parse(&s->area, cipher, mode, key_len, &ignored))
@@ -151,8 +166,9 @@ static const char *get_area(
 	return NULL;
 }
 
+/* NULL, or why it cannot be used. */
 static const char *get_slot(
-    const struct luks *l, const json_t *o, uint64_t first, struct luks_slot *s)
+    const struct luks *l, const json_t *o, struct luks_slot *s)
 {
 	const json_t *af = json_object_get(o, "af");
 	const char *problem = get_kdf(json_object_get(o, "kdf"), &s->kdf);
@@ -172,58 +188,116 @@ static const char *get_slot(
 	if (!u32_of(o, "key_size", &key_len) || key_len != l->key_len)
 		return "holds a key of another length";
 	s->key_len = key_len;
-	return get_area(l, json_object_get(o, "area"), first, s);
+	return get_area(l, json_object_get(o, "area"), s);
 }
 
-/* The slots that hold the key of the digest. */
-static int get_slots(struct luks *l, const json_t *root, const json_t *digest,
-    uint64_t first, struct err *e)
+/* The number of a slot, as its name says; LUKS_SLOTS_MAX: it is none. */
+static unsigned slot_number(const char *name)
 {
-	const json_t *all = json_object_get(root, "keyslots");
-	const json_t *wanted = json_object_get(digest, "keyslots");
-	char key[12];
+	char text[12];
 
+	for (unsigned i = 0; i < LUKS_SLOTS_MAX; i++) {
+		snprintf(text, sizeof text, "%u", i);
+		if (!strcmp(text, name))
+			return i;
+	}
+	return LUKS_SLOTS_MAX;
+}
+
+/* A slot that is written must harm no other one. */
+static int check_overlaps(const struct luks *l, struct err *e)
+{
+	for (unsigned i = 0; i < l->slot_n; i++)
+		for (unsigned j = 0; j < i; j++) {
+			const struct luks_slot *a = &l->slot[i];
+			const struct luks_slot *b = &l->slot[j];
+
+			if (a->at < b->at + b->area_len &&
+			    b->at < a->at + a->area_len)
+				return err_damaged(e,
+				    "%s: LUKS2 metadata: the areas of key "
+				    "slots %u and %u overlap",
+				    l->name, j, i);
+		}
+	return 0;
+}
+
+/* Which slots hold the key of the data, and which another one.  The first that
+ * says how long the key is, is believed. */
+static int get_slots(struct luks *l, struct err *e)
+{
+	json_t *all = json_object_get(l->v2->root, "keyslots");
+	const json_t *wanted = json_object_get(l->v2->digest, "keyslots");
+	const char *name;
+	json_t *o;
+
+	if (!json_is_object(all))
+		return bad(l, "there are no key slots", e);
 	l->slot_n = LUKS_SLOTS_MAX;
-	for (unsigned i = 0; i < l->slot_n; i++) {
-		const json_t *o;
+	json_object_foreach(all, name, o)
+	{
+		unsigned ix = slot_number(name);
+		struct luks_slot *s = &l->slot[ix % LUKS_SLOTS_MAX];
 		uint32_t key_len;
 
-		snprintf(key, sizeof key, "%u", i);
-		o = json_object_get(all, key);
-		if (!o || !lists(wanted, key))
-			continue;
-		if (!l->key_len && u32_of(o, "key_size", &key_len) &&
+		if (ix == LUKS_SLOTS_MAX)
+			return bad(l, "a key slot's name is not 0 to 31", e);
+		s->active = lists(wanted, name);
+		s->taken = !s->active;
+		get_place(l, json_object_get(o, "area"), s);
+		if (!l->key_len && s->active &&
+		    u32_of(o, "key_size", &key_len) &&
 		    key_len <= CIPHER_KEY_MAX)
 			l->key_len = key_len;
-		l->slot[i].active = true;
-		l->slot[i].problem = get_slot(l, o, first, &l->slot[i]);
 	}
-	return l->key_len ? 0 : bad(l, "no key slot for the data", e);
+	json_object_foreach(all, name, o)
+	{
+		struct luks_slot *s = &l->slot[slot_number(name)];
+
+		if (s->active)
+			s->problem = get_slot(l, o, s);
+	}
+	return check_overlaps(l, e);
 }
 
-static int get_digest(struct luks *l, const json_t *root, const char *segment,
-    const json_t **out, struct err *e)
+/* The area of all slots ends before the data; beyond the data's file, if that
+ * is another one, nothing is there. */
+static int get_config(struct luks *l, struct err *e)
 {
-	const json_t *all = json_object_get(root, "digests");
+	const json_t *config = json_object_get(l->v2->root, "config");
+	uint64_t len;
+
+	if (!u64_of(config, "keyslots_size", &len) || len > LUKS2_SLOTS_MAX)
+		return bad(l,
+		    "the size of the area for key slots is missing or "
+		    "impossible",
+		    e);
+	l->v2->slots_end = 2 * l->v2->len + len;
+	if (l->payload)
+		l->v2->slots_end = min_u64(l->v2->slots_end, l->payload);
+	return 0;
+}
+
+static int get_digest(struct luks *l, const char *segment, struct err *e)
+{
+	json_t *all = json_object_get(l->v2->root, "digests"), *found = NULL;
 	struct luks_digest *d = &l->digest;
-	const char *problem;
-	void *i;
+	const char *problem, *name;
+	json_t *o;
 
-	*out = NULL;
-	for (i = json_object_iter((json_t *)all); i && !*out;
-	     i = json_object_iter_next((json_t *)all, i)) {
-		const json_t *o = json_object_iter_value(i);
-
-		if (lists(json_object_get(o, "segments"), segment))
-			*out = o;
+	json_object_foreach(all, name, o)
+	{
+		if (!found && lists(json_object_get(o, "segments"), segment))
+			found = o;
 	}
-	if (!*out)
+	if (!found)
 		return bad(l, "no digest of the volume key", e);
-	problem = get_kdf(*out, &d->kdf);
+	l->v2->digest = found;
+	problem = get_kdf(found, &d->kdf);
 	if (problem || d->kdf.kind != KDF_PBKDF2)
 		return err_unsupported(e, "%s: LUKS2 metadata: the digest %s",
 		    l->name, problem ? problem : "is not supported");
-	if (bytes_of(*out, "digest", d->value, sizeof d->value, &d->len) &&
+	if (bytes_of(found, "digest", d->value, sizeof d->value, &d->len) &&
 	    d->len >= 16)
 		return 0;
 	return bad(l, "no value of the digest that can be used", e);
@@ -287,10 +361,9 @@ static int check_requirements(
 	    l->name, json_is_string(v) ? json_string_value(v) : "?");
 }
 
-int luks2_metadata(
-    struct luks *l, const json_t *root, uint64_t header_len, struct err *e)
+int luks2_metadata(struct luks *l, struct err *e)
 {
-	const json_t *segment = NULL, *digest;
+	const json_t *root = l->v2->root, *segment = NULL;
 	const char *name;
 
 	if (check_requirements(l, root, e))
@@ -301,9 +374,8 @@ int luks2_metadata(
 		    "%s: LUKS2 metadata: %zu segments of data: must be one",
 		    l->name,
 		    json_object_size(json_object_get(root, "segments")));
-	return get_segment(l, segment, e) ||
-		       get_digest(l, root, name, &digest, e) ||
-		       get_slots(l, root, digest, header_len, e)
+	return get_segment(l, segment, e) || get_config(l, e) ||
+		       get_digest(l, name, e) || get_slots(l, e)
 		   ? -1
 		   : 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Changing key slots: see luks.h.
+ * Changing key slots: see luks.h; of LUKS2: see luks2_change.c.
  *
  * A passphrase is added to a free slot: first the split key, then the header
  * that says so.  It is erased the other way round than one would expect: the
@@ -61,6 +61,11 @@ static int read_slot(
 	if (given < 0)
 		return -1;
 	r->slot = given ? (int64_t)n : -1;
+	if (given && n < l->slot_n && l->slot[n].taken)
+		return err_usage(e,
+		    "%s: key slot %" PRIu64 " is for something else than the "
+		    "data",
+		    l->name, n);
 	if (!given || n < l->slot_n)
 		return 0;
 	return err_usage(e,
@@ -98,14 +103,28 @@ static int choose_slot(
 		    *ix);
 	}
 	for (*ix = 0; *ix < l->slot_n; ++*ix)
-		if (!l->slot[*ix].active)
+		if (!l->slot[*ix].active && !l->slot[*ix].taken)
 			return 0;
 	return err_usage(e, "Can't add a keyslot - all keyslots are in use");
 }
 
+static int luks1_add(struct luks *l, unsigned ix, const char *pass,
+    uint64_t iter_ms, struct err *e)
+{
+	struct luks_slot *s = &l->slot[ix], old = *s;
+
+	s->kdf.salt_len = LUKS_SALT_LEN;
+	if (kdf_tune(&s->kdf, s->key_len, iter_ms, e) ||
+	    luks_slot_fill(l, ix, pass, e)) {
+		*s = old;
+		return -1;
+	}
+	s->active = true;
+	return luks1_write(l, e);
+}
+
 static int add(struct luks *l, const struct request *r, struct err *e)
 {
-	struct luks_slot old, *s;
 	unsigned ix;
 
 	if (!r->new)
@@ -120,16 +139,8 @@ static int add(struct luks *l, const struct request *r, struct err *e)
 		    LUKS_ITER_MS_MAX);
 	if (choose_slot(l, r, &ix, e))
 		return -1;
-	s = &l->slot[ix];
-	old = *s;
-	if (kdf_iterations(
-		s->kdf.hash, s->key_len, r->iter_ms, &s->kdf.iterations, e) ||
-	    luks_slot_fill(l, ix, r->new, e)) {
-		*s = old;
-		return -1;
-	}
-	s->active = true;
-	return luks1_write(l, e);
+	return (l->version == 2 ? luks2_add : luks1_add)(
+	    l, ix, r->new, r->iter_ms, e);
 }
 
 /* ---- erasing ----------------------------------------------------------- */
@@ -200,6 +211,14 @@ static int check_found(const struct luks *l, const struct request *r,
 	    "irreversibly - refusing operation");
 }
 
+static int luks1_erase(struct luks *l, unsigned ix, struct err *e)
+{
+	if (luks_slot_wipe(l, &l->slot[ix], e))
+		return -1;
+	l->slot[ix].active = false;
+	return luks1_write(l, e);
+}
+
 static int erase(struct luks *l, const struct request *r, struct err *e)
 {
 	uint32_t found;
@@ -217,12 +236,8 @@ static int erase(struct luks *l, const struct request *r, struct err *e)
 	if (find_slots(l, r, &found, e) || check_found(l, r, found, e))
 		return -1;
 	for (unsigned i = 0; i < l->slot_n; i++) {
-		if (!(found >> i & 1))
-			continue;
-		if (luks_slot_wipe(l, i, e))
-			return -1;
-		l->slot[i].active = false;
-		if (luks1_write(l, e))
+		if ((found >> i & 1) &&
+		    (l->version == 2 ? luks2_erase : luks1_erase)(l, i, e))
 			return -1;
 	}
 	return 0;
@@ -234,8 +249,5 @@ int luks_amend(struct luks *l, struct options *o, bool force, struct err *e)
 
 	if (read_request(l, o, force, &r, e))
 		return -1;
-	if (l->version != 1)
-		return err_unsupported(
-		    e, "%s: key slots of LUKS2 cannot be changed", l->name);
 	return (r.activate ? add : erase)(l, &r, e);
 }

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Making a LUKS1 header: eight key slots, the first of which is active, in
+ * Making headers.  LUKS1: eight key slots, the first of which is active, in
  * pieces of 4096 bytes behind the first one, as the reference tools lay it out.
+ * LUKS2: see luks2_create.c.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "../core/units.h"
 #include "keymem.h"
-#include "luks.h"
+#include "luks2.h"
 
-#define PIECE	  4096u
-#define SALT_LEN  32u
-#define DIGEST_MS 125u /* of the time that testing a volume key may take */
+#define PIECE	   4096u
+#define DIGEST_LEN 20u
 
 static uint64_t slot_space(size_t key_len)
 {
@@ -21,6 +21,8 @@ static uint64_t slot_space(size_t key_len)
 
 uint64_t luks_header_len(const struct luks_params *p)
 {
+	if (p->version == 2)
+		return LUKS2_NEW_PAYLOAD;
 	return PIECE + LUKS1_SLOTS * slot_space(p->key_len);
 }
 
@@ -50,7 +52,7 @@ static void lay_out_slots(struct luks *l)
 		l->slot[i] = (struct luks_slot){
 		    .kdf = {.kind = KDF_PBKDF2,
 			.hash = hash,
-			.salt_len = SALT_LEN},
+			.salt_len = LUKS_SALT_LEN},
 		    .af_hash = hash,
 		    .stripes = LUKS_STRIPES,
 		    .key_len = l->key_len,
@@ -60,39 +62,46 @@ static void lay_out_slots(struct luks *l)
 		};
 }
 
-static int make_digest(struct luks *l, uint64_t iter_ms, struct err *e)
+int luks_make_digest(
+    struct luks *l, size_t len, uint64_t iter_ms, struct err *e)
 {
 	struct luks_digest *d = &l->digest;
 
 	*d = (struct luks_digest){
 	    .kdf = {.kind = KDF_PBKDF2,
 		.hash = hash_find(l->hash),
-		.salt_len = SALT_LEN},
-	    .len = 20,
+		.salt_len = LUKS_SALT_LEN},
+	    .len = len,
 	};
-	if (random_bytes(d->kdf.salt, SALT_LEN, e) ||
-	    kdf_iterations(d->kdf.hash, d->len, min_u64(iter_ms / 8, DIGEST_MS),
-		&d->kdf.iterations, e))
+	if (random_bytes(d->kdf.salt, LUKS_SALT_LEN, e) ||
+	    kdf_tune(&d->kdf, len, min_u64(iter_ms / 8, LUKS_DIGEST_MS), e))
 		return -1;
 	return kdf_derive(
 	    &d->kdf, (const char *)l->key, l->key_len, d->value, d->len, e);
 }
 
 /* The header goes last: until it is there this is no image. */
-static int make(struct luks *l, const struct luks_params *p, struct err *e)
+static int make_luks1(
+    struct luks *l, const struct luks_params *p, struct err *e)
 {
 	struct kdf *kdf = &l->slot[0].kdf;
 
 	lay_out_slots(l);
-	l->key = keymem_new(CIPHER_KEY_MAX, e);
-	if (!l->key || random_bytes(l->key, l->key_len, e) ||
-	    make_uuid(l->uuid, e) || make_digest(l, p->iter_ms, e) ||
-	    kdf_iterations(
-		kdf->hash, l->key_len, p->iter_ms, &kdf->iterations, e) ||
+	if (luks_make_digest(l, DIGEST_LEN, p->iter_ms, e) ||
+	    kdf_tune(kdf, l->key_len, p->iter_ms, e) ||
 	    luks_slot_fill(l, 0, p->secret, e))
 		return -1;
 	l->slot[0].active = true;
 	return luks1_write(l, e);
+}
+
+static int make(struct luks *l, const struct luks_params *p, struct err *e)
+{
+	l->key = keymem_new(CIPHER_KEY_MAX, e);
+	if (!l->key || random_bytes(l->key, l->key_len, e) ||
+	    make_uuid(l->uuid, e))
+		return -1;
+	return (l->version == 2 ? luks2_create : make_luks1)(l, p, e);
 }
 
 int luks_create(struct hostfile *f, uint64_t host, const char *name,
@@ -107,7 +116,8 @@ int luks_create(struct hostfile *f, uint64_t host, const char *name,
 	l->host = host;
 	l->room = luks_header_len(p);
 	l->name = name;
-	l->version = 1;
+	l->version = p->version;
+	l->sector_len = SECTOR_LEN;
 	l->key_len = p->key_len;
 	l->payload = payload;
 	snprintf(l->cipher, sizeof l->cipher, "%s", p->cipher);

@@ -2,7 +2,6 @@
 /* What `info` shows of a LUKS header. */
 #include "../core/units.h"
 #include "luks.h"
-#include "luks2.h"
 
 static void add_text(json_t *o, const char *key, const char *text)
 {
@@ -31,6 +30,45 @@ static json_t *slots(const struct luks *l)
 		json_array_append_new(list, o);
 	}
 	return list;
+}
+
+static json_t *luks2_slot(const struct luks_slot *s, unsigned ix)
+{
+	json_t *o = json_object();
+
+	add_int(o, "keyslot", ix);
+	add_text(o, "kdf", kdf_name(s->kdf.kind));
+	add_int(o, "iters", s->kdf.iterations);
+	if (s->kdf.kind != KDF_PBKDF2) {
+		add_int(o, "memory", (uint64_t)s->kdf.memory_kib * 1024);
+		add_int(o, "threads", s->kdf.lanes);
+	}
+	add_int(o, "key-offset", s->at);
+	add_int(o, "stripes", s->stripes);
+	return o;
+}
+
+static json_t *luks2_describe(
+    const struct luks *l, bool detached, const char *format)
+{
+	json_t *o = json_object(), *list = json_array();
+
+	add_int(o, "version", 2);
+	add_text(o, "cipher", l->cipher);
+	add_text(o, "cipher-mode", l->mode);
+	add_text(o, "uuid", l->uuid);
+	if (l->key_len)
+		add_int(o, "key-bits", l->key_len * 8);
+	add_int(o, "sector-size", l->sector_len);
+	if (format)
+		add_text(o, "format", format);
+	for (unsigned i = 0; i < l->slot_n; i++)
+		if (l->slot[i].active)
+			json_array_append_new(list, luks2_slot(&l->slot[i], i));
+	json_object_set_new(o, "slots", list);
+	add_int(o, "payload-offset", l->payload);
+	json_object_set_new(o, "detached-header", json_boolean(detached));
+	return o;
 }
 
 json_t *luks_describe(const struct luks *l, bool detached, const char *format)

@@ -37,6 +37,9 @@ static const char *const iv_words[] = {"plain", "plain64", "essiv", NULL};
 static const char *const hash_words[] = {"md5", "sha1", "sha224", "sha256",
     "sha384", "sha512", "ripemd160", "sm3", "whirlpool", NULL};
 
+static const char *const kdf1_words[] = {"pbkdf2", NULL};
+static const char *const kdf2_words[] = {"argon2id", "pbkdf2", NULL};
+
 /* ---- names of the file ------------------------------------------------- */
 
 void luks_mode_split(const char *text, struct luks_mode *m)
@@ -136,12 +139,34 @@ static int read_algs(struct options *o, struct luks_params *p, struct err *e)
 	return -1;
 }
 
-int luks_params_read(
-    struct options *o, const char *prefix, struct luks_params *p, struct err *e)
+/* What a passphrase becomes a key with is a choice in LUKS2 alone. */
+static int read_version(struct options *o, struct luks_params *p, struct err *e)
+{
+	uint64_t version = 1;
+	const char *kdf;
+
+	if (options_u64(o, "version", &version, e) < 0)
+		return -1;
+	if (version != 1 && version != 2)
+		return err_usage(
+		    e, "Parameter 'version' must be 1 or 2: the one of LUKS");
+	p->version = (unsigned)version;
+	kdf = get_word(o, "pbkdf", version == 1 ? kdf1_words : kdf2_words,
+	    version == 1 ? "pbkdf2" : "argon2id", e);
+	if (!kdf && version == 1)
+		err_hint(e, "LUKS1 has pbkdf2 only; see option version=2.");
+	if (kdf && !strcmp(kdf, "argon2id"))
+		p->kdf = KDF_ARGON2ID;
+	return kdf ? 0 : -1;
+}
+
+int luks_params_read(struct options *o, const char *prefix, bool with_version,
+    struct luks_params *p, struct err *e)
 {
 	const char *id = options_get(o, "key-secret");
 
-	*p = (struct luks_params){.iter_ms = 2000};
+	*p = (struct luks_params){
+	    .version = 1, .kdf = KDF_PBKDF2, .iter_ms = 2000};
 	if (!id)
 		return err_usage(e,
 		    "Parameter '%skey-secret' is required for cipher", prefix);
@@ -152,5 +177,7 @@ int luks_params_read(
 		return err_usage(e,
 		    "Parameter 'iter-time' must be at most %u milliseconds",
 		    LUKS_ITER_MS_MAX);
+	if (with_version && read_version(o, p, e))
+		return -1;
 	return read_algs(o, p, e);
 }

@@ -8,6 +8,8 @@
 #include "keymem.h"
 #include "luks.h"
 
+#define WIPE_LEN 0x100000u /* written at once */
+
 /* The split key; wiped when it is freed. */
 struct material {
 	uint8_t *p;
@@ -129,19 +131,19 @@ int luks_slot_fill(struct luks *l, unsigned ix, const char *pass, struct err *e)
 	return rc;
 }
 
-int luks_slot_wipe(struct luks *l, unsigned ix, struct err *e)
+int luks_slot_wipe(struct luks *l, const struct luks_slot *s, struct err *e)
 {
-	const struct luks_slot *s = &l->slot[ix];
-	struct material m;
+	struct material m = {0};
 	int rc;
 
-	if (material_new(&m, s->len, e))
+	if (material_new(&m, min_u64(s->area_len, WIPE_LEN), e))
 		return -1;
-	rc = random_bytes(m.p, m.len, e) ||
-		     host_pwrite(l->file, m.p, m.len, l->host + s->at, e) ||
-		     host_sync(l->file, e)
-		 ? -1
-		 : 0;
+	rc = random_bytes(m.p, m.len, e);
+	for (uint64_t at = 0; !rc && at < s->area_len; at += m.len)
+		rc = host_pwrite(l->file, m.p, min_u64(m.len, s->area_len - at),
+		    l->host + s->at + at, e);
+	if (!rc)
+		rc = host_sync(l->file, e);
 	material_free(&m);
 	return rc;
 }

@@ -144,7 +144,7 @@ int qcow2_crypt_params(
 	case QCOW2_CRYPT_AES:
 		return read_aes(sub, e);
 	case QCOW2_CRYPT_LUKS:
-		return luks_params_read(sub, "encrypt.", &p->luks, e);
+		return luks_params_read(sub, "encrypt.", false, &p->luks, e);
 	}
 	return 0;
 }

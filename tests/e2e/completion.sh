@@ -30,6 +30,7 @@ completes --output= "$IMGCTL" info --ou
 completes -b "$IMGCTL" create -
 completes qcow2 "$IMGCTL" create -f q
 completes cluster_size= "$IMGCTL" create -f qcow2 -o clus
+completes pbkdf= "$IMGCTL" create -f luks -o pb
 completes picture.raw "$IMGCTL" info pic
 completes --pid-file= "$IMGD" --pi
 completes -k "$IMGD" -

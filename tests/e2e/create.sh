@@ -212,3 +212,15 @@ create -f raw -F raw a 1M
 create -f raw -b b a 1M
 create -f raw -b b -o size=1M a 1M
 create -o preallocation=bogus a 1M
+
+# LUKS2, which qemu-img does not make.
+expect_exit 0 "$IMGCTL" create -f luks -o help
+expect_out '  version=<num>'
+expect_out '  pbkdf=<str>'
+for kdf in argon2id pbkdf2; do
+	expect_exit 0 "$IMGCTL" create --object secret,id=s,data=x -f luks \
+		-o "key-secret=s,version=2,iter-time=1,pbkdf=$kdf" x.luks 1M
+	expect_exit 0 "$IMGCTL" info x.luks
+	expect_out 'version: 2'
+	expect_out "kdf: $kdf"
+done

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "check.h"
+#include "formats/core/base64.h"
 #include "formats/core/units.h"
 #include "formats/crypto/afsplit.h"
 #include "formats/crypto/cipher.h"
@@ -310,18 +311,72 @@ static void limits(void **state)
 	}
 }
 
+/* PBKDF2 pays for every digest of a key: a long key takes as many. */
+static void costs(void **state)
+{
+	struct kdf k = {.kind = KDF_PBKDF2,
+	    .hash = hash_find("sha1"),
+	    .iterations = 1u << 28};
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(kdf_cost(&k, 20), 1u << 28);
+	assert_int_equal(kdf_cost(&k, 21), 2ull << 28);
+	assert_int_equal(kdf_check(&k, 20, &e), 0);
+	assert_int_equal(kdf_check(&k, 21, &e), -1);
+	assert_string_equal(
+	    e.msg, "PBKDF2 with 268435456 iterations: must be 1 to 134217728");
+}
+
 /* About as long as it should take: a machine that is busy may be slower. */
 static void iterations(void **state)
 {
+	struct kdf k = {
+	    .kind = KDF_PBKDF2, .hash = hash_find("sha256"), .salt_len = 32};
 	struct err e = ERR_INIT;
-	uint32_t few, many;
-	int hash = hash_find("sha256");
 
 	(void)state;
-	assert_int_equal(kdf_iterations(hash, 32, 0, &few, &e), 0);
-	assert_int_equal(few, 1000);
-	assert_int_equal(kdf_iterations(hash, 32, 1000, &many, &e), 0);
-	assert_true(many > 10000);
+	assert_int_equal(kdf_tune(&k, 32, 0, &e), 0);
+	assert_int_equal(k.iterations, 1000);
+	assert_int_equal(kdf_tune(&k, 32, 1000, &e), 0);
+	assert_true(k.iterations > 10000);
+	assert_int_equal(kdf_tune(&k, 512, UINT32_MAX, &e), 0);
+	assert_int_equal(k.iterations, (1u << 28) / 16);
+}
+
+/* cryptsetup's least, and its most. */
+static void memory(void **state)
+{
+	struct kdf k = {.kind = KDF_ARGON2ID, .salt_len = 32};
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(kdf_tune(&k, 64, 0, &e), 0);
+	assert_int_equal(k.iterations, 4);
+	assert_int_equal(k.memory_kib, 65536);
+	assert_in_range(k.lanes, 1, 4);
+	assert_int_equal(kdf_tune(&k, 64, 3600000, &e), 0);
+	assert_in_range(k.memory_kib, 65536, 1u << 20);
+	assert_true(k.iterations > 4);
+	assert_int_equal(kdf_check(&k, 64, &e), 0);
+}
+
+/* RFC 4648, section 10. */
+static void base64(void **state)
+{
+	static const char *const text[] = {
+	    "", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"};
+	static const uint8_t odd[] = {0xfb, 0xff, 0xbf};
+	char out[BASE64_SIZE(6)];
+
+	(void)state;
+	for (size_t len = 0; len < ARRAY_N(text); len++) {
+		base64_encode((const uint8_t *)"foobar", len, out);
+		assert_string_equal(out, text[len]);
+		assert_true(strlen(out) < BASE64_SIZE(len));
+	}
+	base64_encode(odd, sizeof odd, out);
+	assert_string_equal(out, "+/+/");
 }
 
 static void splitter(void **state)
@@ -351,7 +406,10 @@ int main(void)
 	    cmocka_unit_test(threads),
 	    cmocka_unit_test(derivation),
 	    cmocka_unit_test(limits),
+	    cmocka_unit_test(costs),
 	    cmocka_unit_test(iterations),
+	    cmocka_unit_test(memory),
+	    cmocka_unit_test(base64),
 	    cmocka_unit_test(splitter),
 	};
 
