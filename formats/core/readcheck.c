@@ -8,7 +8,9 @@
 #include "readcheck.h"
 
 #define LINE_LEN 2200u /* a message, and what stands before it */
-#define MAP_LEN	 GiB   /* between two looks at whether to stop */
+/* Of a disk of holes, between two looks at whether to stop. */
+#define MAP_LEN_MIN GiB
+#define MAPS_N	    4096u
 
 void readcheck_report(struct readcheck *c, const char *fmt, ...)
 {
@@ -68,10 +70,11 @@ static int look(
 int readcheck_run(struct readcheck *c, struct err *e)
 {
 	uint64_t size = img_size(c->img), len;
+	uint64_t most = max_u64(MAP_LEN_MIN, size / MAPS_N);
 
 	image_work_begin(c->img, size);
 	for (uint64_t guest = 0; guest < size; guest += len) {
-		len = min_u64(size - guest, MAP_LEN);
+		len = min_u64(size - guest, most);
 		if (look(c, guest, &len, e) || image_work(c->img, len, e))
 			return -1;
 	}

@@ -240,14 +240,14 @@ static int from_entry(struct vmdk_extent *x, const uint8_t *gt,
 static int from_stream(
     struct vmdk_extent *x, uint64_t grain_ix, struct extent *out, struct err *e)
 {
-	uint64_t end = x->guest + (grain_ix + 1) * x->grain_len;
-	uint64_t table_end = (grain_ix / x->gt_n + 1) * x->gt_n;
+	uint64_t end_ix =
+	    div_up(out->guest + out->len - x->guest, x->grain_len);
+	uint64_t next_ix = vmdk_stream_next(x, grain_ix, end_ix);
 	uint32_t entry = vmdk_stream_get(x, grain_ix);
 
-	while (!entry && end < out->guest + out->len &&
-	       ++grain_ix < table_end && !vmdk_stream_get(x, grain_ix))
-		end += x->grain_len;
-	out->len = min_u64(out->len, end - out->guest);
+	next_ix = max_u64(next_ix, grain_ix + 1);
+	out->len =
+	    min_u64(out->len, x->guest + next_ix * x->grain_len - out->guest);
 	out->kind = EXT_HOLE;
 	if (!entry)
 		return 0;

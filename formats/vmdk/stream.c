@@ -78,6 +78,22 @@ uint32_t vmdk_stream_get(const struct vmdk_extent *x, uint64_t grain_ix)
 	return gt ? gt->entry[grain_ix % x->gt_n] : 0;
 }
 
+uint64_t vmdk_stream_next(
+    const struct vmdk_extent *x, uint64_t grain_ix, uint64_t end_ix)
+{
+	while (grain_ix < end_ix) {
+		const struct vmdk_gt *gt = x->stream->gt[grain_ix / x->gt_n];
+
+		if (!gt)
+			grain_ix = round_down(grain_ix, x->gt_n) + x->gt_n;
+		else if (gt->entry[grain_ix % x->gt_n])
+			break;
+		else
+			grain_ix++;
+	}
+	return min_u64(grain_ix, end_ix);
+}
+
 int vmdk_stream_recover(struct vmdk_extent *x, struct err *e)
 {
 	struct vmdk_stream *s = vmdk_stream_new(x, e);

@@ -215,6 +215,9 @@ int vmdk_stream_publish(
 void vmdk_stream_abandon(struct vmdk_extent *x, const struct reservation *r);
 /* The GTE of a grain, from memory. */
 uint32_t vmdk_stream_get(const struct vmdk_extent *x, uint64_t grain_ix);
+/* The first grain from grain_ix on that has an entry, at most end_ix. */
+uint64_t vmdk_stream_next(
+    const struct vmdk_extent *x, uint64_t grain_ix, uint64_t end_ix);
 /* Write tables and footer, if anything was written. */
 int vmdk_stream_finish(struct vmdk_extent *x, struct err *e);
 void vmdk_stream_free(struct vmdk_extent *x);
