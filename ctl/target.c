@@ -8,26 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 
+#include "formats/host/standin.h"
 #include "signals.h"
 
-#define BASE_MAX  200	     /* bytes of the old name in the temporary one */
-#define XATTR_MAX (64 << 10) /* bytes: the limit of the kernel */
-
 /* ---- the temporary file ------------------------------------------------- */
-
-/* DIR/.BASE.XXXXXX, the pattern of a name that is not there. */
-static char *temp_pattern(const char *real)
-{
-	const char *base = strrchr(real, '/') + 1;
-	char *out;
-
-	if (asprintf(&out, "%.*s.%.*s.XXXXXX", (int)(base - real), real,
-		BASE_MAX, base) < 0)
-		return NULL;
-	return out;
-}
 
 static void forget_temp(struct target *t)
 {
@@ -51,34 +36,11 @@ static mode_t new_file_mode(void)
 	return 0666 & ~mask;
 }
 
-static bool copy_attribute(const char *name, const char *old, int fd)
-{
-	CLEANUP_FREE char *value = malloc(XATTR_MAX);
-	ssize_t len = value ? getxattr(old, name, value, XATTR_MAX) : -1;
-
-	return len >= 0 && !fsetxattr(fd, name, value, (size_t)len, 0);
-}
-
-static bool copy_attributes(const char *old, int fd)
-{
-	CLEANUP_FREE char *names = malloc(XATTR_MAX);
-	ssize_t len = names ? listxattr(old, names, XATTR_MAX) : -1;
-
-	if (len < 0)
-		return errno == ENOTSUP;
-	for (const char *n = names; n < names + len; n += strlen(n) + 1)
-		if (!copy_attribute(n, old, fd))
-			return false;
-	return true;
-}
-
 /* Can the new file stand for the old one?  NULL: there is none. */
 static bool take_over(const char *real, const struct stat *old, int fd)
 {
-	if (!old)
-		return !fchmod(fd, new_file_mode());
-	return !fchown(fd, old->st_uid, old->st_gid) &&
-	       !fchmod(fd, old->st_mode & 07777) && copy_attributes(real, fd);
+	return old ? standin_take_over(real, old, fd)
+		   : !fchmod(fd, new_file_mode());
 }
 
 /* Where it cannot be made there is none, which is no error. */
@@ -86,7 +48,7 @@ static int try_temp(struct target *t, const struct stat *old, struct err *e)
 {
 	CLEANUP_FD int fd = -1;
 
-	t->temp = temp_pattern(t->real);
+	t->temp = standin_pattern(t->real);
 	if (!t->temp)
 		return err_nomem(e);
 	fd = signals_temp_make(t->temp);
@@ -99,14 +61,6 @@ static int try_temp(struct target *t, const struct stat *old, struct err *e)
 
 /* ---- what is to be replaced --------------------------------------------- */
 
-static bool is_mount_point(const char *path)
-{
-	struct statx x;
-
-	return !statx(AT_FDCWD, path, 0, 0, &x) &&
-	       (x.stx_attributes & STATX_ATTR_MOUNT_ROOT);
-}
-
 static int replace_old(
     struct target *t, const char *path, const struct stat *old, struct err *e)
 {
@@ -114,7 +68,7 @@ static int replace_old(
 	const struct img_open how = {
 	    .format = "raw", .flags = IMG_O_RDWR, .cache = IMG_CACHE_UNSAFE};
 
-	if (!S_ISREG(old->st_mode) || is_mount_point(path))
+	if (!S_ISREG(old->st_mode) || standin_is_mount_point(path))
 		return 0;
 	t->held = img_open(t->name, &how, e);
 	if (!t->held)
@@ -181,23 +135,6 @@ const char *target_path(const struct target *t)
 	return t->temp ? t->temp : t->name;
 }
 
-static int sync_path(const char *path, struct err *e)
-{
-	CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || fsync(fd))
-		return err_sys(e, errno, "Could not flush '%s'", path);
-	return 0;
-}
-
-static int sync_folder(const char *path, struct err *e)
-{
-	size_t len = (size_t)(strrchr(path, '/') - path);
-	CLEANUP_FREE char *dir = len ? strndup(path, len) : strdup("/");
-
-	return dir ? sync_path(dir, e) : err_nomem(e);
-}
-
 /* A new file takes no place that another has taken meanwhile. */
 static int move(const struct target *t)
 {
@@ -210,13 +147,13 @@ static int move(const struct target *t)
 
 static int put_in_place(struct target *t, bool durable, struct err *e)
 {
-	if (durable && sync_path(t->temp, e))
+	if (durable && standin_sync(t->temp, e))
 		return -1;
 	if (move(t))
 		return err_sys(
 		    e, errno, "Could not put '%s' in place", t->name);
 	forget_temp(t);
-	return durable ? sync_folder(t->real, e) : 0;
+	return durable ? standin_sync_folder(t->real, e) : 0;
 }
 
 int target_commit(struct target *t, bool durable, struct err *e)

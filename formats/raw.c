@@ -123,7 +123,7 @@ static int raw_resize(
 	if (!add_ok(r->start, size, &end) || end > IMG_SIZE_MAX)
 		return err_set(e, ERR_SYSTEM, EFBIG, "%s: size %llu too large",
 		    img->name, (unsigned long long)size);
-	if (prealloc_resize(img, r->start + old, end, how, e))
+	if (prealloc_resize(img, img->file, r->start + old, end, how, e))
 		return -1;
 	atomic_store(&img->size, size);
 	return 0;

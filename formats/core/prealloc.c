@@ -82,8 +82,8 @@ int prealloc_new(
 	    (unsigned long long)host_size(f), (unsigned long long)len);
 }
 
-int prealloc_resize(struct image *img, uint64_t from, uint64_t to,
-    enum img_prealloc how, struct err *e)
+int prealloc_resize(struct image *img, struct hostfile *f, uint64_t from,
+    uint64_t to, enum img_prealloc how, struct err *e)
 {
 	struct err ignored = ERR_INIT;
 
@@ -91,12 +91,12 @@ int prealloc_resize(struct image *img, uint64_t from, uint64_t to,
 		return err_unsupported(
 		    e, "Unsupported preallocation mode: metadata");
 	if (to < from)
-		return host_truncate(img->file, to, e);
+		return host_truncate(f, to, e);
 	image_work_begin(img, to - from);
-	if (!grow_file(img->file, from, to, how, img, e))
+	if (!grow_file(f, from, to, how, img, e))
 		return 0;
-	if (!img->file->fixed_size)
-		host_truncate(img->file, from, &ignored);
+	if (!f->fixed_size)
+		host_truncate(f, from, &ignored);
 	return -1;
 }
 

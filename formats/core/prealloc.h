@@ -17,10 +17,10 @@ int prealloc_read(struct options *o, enum img_prealloc *how, struct err *e);
 /* The length of a new file; a device must have it. */
 int prealloc_new(
     struct hostfile *f, uint64_t len, enum img_prealloc how, struct err *e);
-/* The file that ends at `from` is to end at `to`.  On failure it is as long as
- * before. */
-int prealloc_resize(struct image *img, uint64_t from, uint64_t to,
-    enum img_prealloc how, struct err *e);
+/* A file of the image that ends at `from` is to end at `to`.  On failure it is
+ * as long as before. */
+int prealloc_resize(struct image *img, struct hostfile *f, uint64_t from,
+    uint64_t to, enum img_prealloc how, struct err *e);
 
 /*
  * Give every unit of guest [guest, end) its own host space, as `how` says;

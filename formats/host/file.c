@@ -142,7 +142,7 @@ static int file_close(struct hostfile *f, struct err *e)
 #define FILE_OPS                                                               \
 	.readv = file_readv, .writev = file_writev, .sync = file_sync,         \
 	.truncate = file_truncate, .map = file_map, .punch = file_punch,       \
-	.zero = file_zero, .allocate = file_allocate,                          \
+	.zero = file_zero, .allocate = file_allocate, .replace = file_replace, \
 	.copy_from = file_copy_from, .clone_unit = file_clone_unit,            \
 	.clone = file_clone, .lock = lock_set, .willneed = file_willneed,      \
 	.disk_len = file_disk_len, .close = file_close

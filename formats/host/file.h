@@ -56,6 +56,12 @@ int file_clone(struct hostfile *dst, uint64_t dst_off, struct hostfile *src,
 
 /* lock.c */
 int lock_set(struct hostfile *f, unsigned perm, unsigned shared, struct err *e);
+/* The same locks as the file has, for what is to take its place. */
+int lock_copy(struct hostfile *f, int fd, struct err *e);
+
+/* replace.c */
+int file_replace(
+    struct hostfile *f, const void *buf, size_t len, struct err *e);
 
 /* holder.c: who has a file lock on this byte of the file?  Fills `text` with
  * "process PID (NAME)", "" when the system does not tell. */

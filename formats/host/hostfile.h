@@ -105,6 +105,9 @@ struct host_ops {
 	/* 1 done, 0 cannot, -1 failed: reserve space without changing bytes */
 	int (*allocate)(
 	    struct hostfile *, uint64_t off, uint64_t len, struct err *);
+	/* 1 done, 0 cannot, -1 failed: host_replace(). */
+	int (*replace)(
+	    struct hostfile *, const void *buf, size_t len, struct err *);
 	/* Bytes copied inside the kernel, 0 when it cannot, -1 failed. */
 	int64_t (*copy_from)(struct hostfile *dst, uint64_t dst_off,
 	    struct hostfile *src, uint64_t src_off, uint64_t len, struct err *);
@@ -193,6 +196,13 @@ int host_sync(struct hostfile *f, struct err *e);
 int host_truncate(struct hostfile *f, uint64_t size, struct err *e);
 /* Grow to at least `size`; does nothing when it is that large already. */
 int host_grow(struct hostfile *f, uint64_t size, struct err *e);
+/*
+ * The file gets these contents and no others, durable.  Where the storage can
+ * do it, all at once: a crash leaves what was there or what is to be.  No other
+ * call runs, and nobody has the file open apart from this handle.
+ */
+int host_replace(
+    struct hostfile *f, const void *buf, size_t len, struct err *e);
 /*
  * Data or hole at `off` (below the size), at most `len` bytes.  Storage that
  * cannot tell says data.

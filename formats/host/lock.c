@@ -28,7 +28,7 @@ static unsigned byte_of(unsigned bit)
 	return bit < PERM_N ? USED_BYTE + bit : DENIED_BYTE + bit - PERM_N;
 }
 
-static int set_byte(struct hostfile *f, unsigned bit, short type)
+static int set_byte(int fd, unsigned bit, short type)
 {
 	struct flock fl = {
 	    .l_type = type,
@@ -39,7 +39,7 @@ static int set_byte(struct hostfile *f, unsigned bit, short type)
 	int rc;
 
 	do
-		rc = fcntl(f->fd, F_OFD_SETLK, &fl) ? errno : 0;
+		rc = fcntl(fd, F_OFD_SETLK, &fl) ? errno : 0;
 	while (rc == EINTR);
 	return rc;
 }
@@ -91,13 +91,13 @@ static void release_bytes(struct hostfile *f, unsigned bits)
 {
 	for (unsigned bit = 0; bit < 2 * PERM_N; bit++)
 		if (bits & 1u << bit)
-			set_byte(f, bit, F_UNLCK);
+			set_byte(f->fd, bit, F_UNLCK);
 }
 
 static int take_bytes(struct hostfile *f, unsigned bits, struct err *e)
 {
 	for (unsigned bit = 0; bit < 2 * PERM_N; bit++) {
-		int rc = bits & 1u << bit ? set_byte(f, bit, F_RDLCK) : 0;
+		int rc = bits & 1u << bit ? set_byte(f->fd, bit, F_RDLCK) : 0;
 
 		if (rc) {
 			release_bytes(f, bits & ((1u << bit) - 1));
@@ -127,4 +127,17 @@ int lock_set(struct hostfile *f, unsigned perm, unsigned shared, struct err *e)
 	}
 	mutex_unlock(&p->lock);
 	return rc;
+}
+
+int lock_copy(struct hostfile *f, int fd, struct err *e)
+{
+	struct posix_file *p = posix_file(f);
+	int rc = 0;
+
+	mutex_lock(&p->lock);
+	for (unsigned bit = 0; !rc && bit < 2 * PERM_N; bit++)
+		if (p->locked & 1u << bit)
+			rc = set_byte(fd, bit, F_RDLCK);
+	mutex_unlock(&p->lock);
+	return rc ? err_sys(e, rc, "%s: could not lock", f->name) : 0;
 }

@@ -13,9 +13,6 @@
 
 #include "../core/open.h"
 #include "params.h"
-#include "stream.h"
-
-#define SPLIT_LEN (2 * GiB) /* of the disk, in one file */
 
 /* A descriptor in the making. */
 struct builder {
@@ -29,108 +26,6 @@ struct builder {
 	size_t made_n;
 	uint32_t parent_cid;
 };
-
-/* ---- sparse extents --------------------------------------------------------
- */
-
-static struct vmdk_header make_header(
-    const struct vmdk_params *p, uint64_t len, struct vmdk_layout l)
-{
-	struct vmdk_header h = {
-	    .version = p->stream     ? 3
-		       : p->zero_gte ? 2
-				     : 1,
-	    .flags = VMDK_F_NEWLINES,
-	    .capacity = len / SECTOR_LEN,
-	    .grain = VMDK_GRAIN_LEN / SECTOR_LEN,
-	    .desc = VMDK_DESC_HOST / SECTOR_LEN,
-	    .desc_n = VMDK_DESC_LEN / SECTOR_LEN,
-	    .gt_n = VMDK_GT_N,
-	};
-
-	if (p->zero_gte)
-		h.flags |= VMDK_F_ZERO_GTE;
-	if (p->stream) {
-		h.flags |= VMDK_F_COMPRESSED | VMDK_F_MARKERS;
-		h.compression = 1;
-		h.gd = VMDK_GD_AT_END;
-		h.overhead = h.grain;
-		return h;
-	}
-	h.flags |= VMDK_F_REDUNDANT;
-	h.rgd = l.rgd;
-	h.gd = l.gd;
-	h.overhead = l.overhead;
-	return h;
-}
-
-/* A directory; its tables follow it, and are zeroes. */
-static int write_gd(
-    struct hostfile *f, const struct vmdk_layout *l, uint64_t gd, struct err *e)
-{
-	uint64_t gt = gd + l->gd_len;
-	uint8_t buf[4096];
-
-	for (uint64_t i = 0; i < l->gd_n;) {
-		uint64_t at = gd * SECTOR_LEN + i * 4, n = 0;
-
-		for (; n < sizeof buf / 4 && i < l->gd_n; n++, i++) {
-			put_le32(buf + 4 * n, (uint32_t)gt);
-			gt += VMDK_GT_N * 4 / SECTOR_LEN;
-		}
-		if (host_pwrite(f, buf, 4 * n, at, e))
-			return -1;
-	}
-	return 0;
-}
-
-static int write_header(
-    struct hostfile *f, const struct vmdk_header *h, struct err *e)
-{
-	uint8_t buf[SECTOR_LEN];
-
-	vmdk_header_pack(h, buf);
-	return host_pwrite(f, buf, sizeof buf, 0, e);
-}
-
-/* A stream without grains, as one that was written is closed. */
-static int write_stream(struct hostfile *f, const struct vmdk_params *p,
-    uint64_t len, struct err *e)
-{
-	struct vmdk_extent x = {.kind = VMDK_SPARSE,
-	    .file = f,
-	    .len = len,
-	    .h = make_header(p, len, (struct vmdk_layout){0}),
-	    .grain_len = VMDK_GRAIN_LEN,
-	    .gt_n = VMDK_GT_N,
-	    .gt_len = 4 * VMDK_GT_N};
-	int rc;
-
-	x.gd_n = div_up(len, (uint64_t)VMDK_GRAIN_LEN * VMDK_GT_N);
-	x.stream = vmdk_stream_new(&x, e);
-	if (!x.stream)
-		return -1;
-	x.stream->end = x.h.overhead * SECTOR_LEN;
-	x.stream->open = true;
-	rc = vmdk_stream_finish(&x, e);
-	vmdk_stream_free(&x);
-	return rc;
-}
-
-/* An empty sparse extent of `len` bytes of the disk.  Its header is written
- * last, by the caller where it has a descriptor in it. */
-static int write_tables(struct hostfile *f, const struct vmdk_params *p,
-    uint64_t len, struct vmdk_header *h, struct err *e)
-{
-	struct vmdk_layout l;
-
-	if (vmdk_lay_out(len, &l, e) || write_gd(f, &l, l.rgd, e) ||
-	    write_gd(f, &l, l.gd, e) ||
-	    host_grow(f, l.overhead * SECTOR_LEN, e))
-		return -1;
-	*h = make_header(p, len, l);
-	return 0;
-}
 
 /* ---- further files
  * ------------------------------------------------------------ */
@@ -146,27 +41,6 @@ static int note_file(struct builder *b, char *path, struct err *e)
 	b->made = more;
 	b->made[b->made_n++] = path;
 	return 0;
-}
-
-/* NAME-f001.EXT beside NAME.EXT. */
-static char *extent_name(
-    const struct builder *b, unsigned number, struct err *e)
-{
-	const char *dot = strrchr(b->base, '.');
-	int stem = dot ? (int)(dot - b->base) : (int)strlen(b->base);
-	char *name = NULL;
-	int rc;
-
-	if (b->p->split)
-		rc = asprintf(&name, "%.*s-%c%03u%s", stem, b->base,
-		    b->p->flat ? 'f' : 's', number, dot ? dot : "");
-	else
-		rc = asprintf(
-		    &name, "%.*s-flat%s", stem, b->base, dot ? dot : "");
-	if (rc >= 0)
-		return name;
-	err_nomem(e);
-	return NULL;
 }
 
 static struct hostfile *open_new(
@@ -192,30 +66,20 @@ static struct hostfile *open_new(
 static int make_extent(
     struct builder *b, unsigned number, uint64_t len, struct err *e)
 {
-	const struct vmdk_params *p = b->p;
-	CLEANUP_FREE char *name = extent_name(b, number, e);
+	CLEANUP_FREE char *name = vmdk_part_name(b->p, b->base, number, e);
 	struct hostfile *f = name ? open_new(b, name, e) : NULL;
-	struct vmdk_header h;
 	int rc;
 
 	if (!f)
 		return -1;
-	if (p->flat) {
-		rc = host_truncate(f, len, e);
-	} else {
-		rc = write_tables(f, p, len, &h, e);
-		/* The descriptor is in another file. */
-		if (!rc)
-			rc = write_header(f, &h, e);
-	}
-	fprintf(b->out, "RW %" PRIu64 " %s \"%s\"%s\n", len / SECTOR_LEN,
-	    p->flat ? "FLAT" : "SPARSE", name, p->flat ? " 0" : "");
+	rc = vmdk_part_fill(f, b->p, len, e);
+	vmdk_part_line(b->out, b->p, name, len);
 	return host_close(f, e) ? -1 : rc;
 }
 
 static int make_extents(struct builder *b, struct err *e)
 {
-	uint64_t piece = b->p->split ? SPLIT_LEN : UINT64_MAX, done = 0;
+	uint64_t piece = b->p->split ? VMDK_SPLIT_LEN : UINT64_MAX, done = 0;
 
 	if (b->p->size / piece >= VMDK_EXTENTS_MAX)
 		return err_set(e, ERR_USAGE, EFBIG,
@@ -319,19 +183,14 @@ static int put_descriptor(
 static int make_single(struct builder *b, struct err *e)
 {
 	const struct vmdk_params *p = b->p;
-	struct hostfile *f = b->a->file;
 	CLEANUP_FREE char *text = NULL;
-	struct vmdk_header h;
 
 	fprintf(b->out, "%s %" PRIu64 " SPARSE \"%s\"\n",
 	    p->stream ? "RDONLY" : "RW", p->size / SECTOR_LEN, b->base);
 	text = finish_descriptor(b, e);
-	if (!text || put_descriptor(f, text, VMDK_DESC_HOST, e))
-		return -1;
-	if (p->stream)
-		return write_stream(f, p, p->size, e);
-	return write_tables(f, p, p->size, &h, e) || write_header(f, &h, e) ? -1
-									    : 0;
+	return !text || put_descriptor(b->a->file, text, VMDK_DESC_HOST, e)
+		   ? -1
+		   : vmdk_part_fill(b->a->file, p, p->size, e);
 }
 
 static int make_many(struct builder *b, struct err *e)

@@ -27,6 +27,15 @@ static json_t *extent(const struct vmdk_extent *x)
 	return o;
 }
 
+/* Is the file of an extent that of an earlier one? */
+static bool counted(const struct vmdk *v, size_t ix)
+{
+	for (size_t i = 0; i < ix; i++)
+		if (v->extent[i].file == v->extent[ix].file)
+			return true;
+	return false;
+}
+
 static int64_t disk_len(struct image *img)
 {
 	const struct vmdk *v = vmdk_of(img);
@@ -35,7 +44,7 @@ static int64_t disk_len(struct image *img)
 	for (size_t i = 0; i < v->n; i++) {
 		int64_t len;
 
-		if (!v->extent[i].owns_file)
+		if (!v->extent[i].owns_file || counted(v, i))
 			continue;
 		len = host_disk_len(v->extent[i].file);
 		if (len < 0 || sum < 0)

@@ -27,14 +27,13 @@ static const char *line_end(const char *p)
 	return p + strcspn(p, "\r\n");
 }
 
-static const char *next_line(const char *p)
+const char *vmdk_desc_next(const char *p)
 {
 	p = line_end(p);
 	return *p ? p + 1 : NULL;
 }
 
-/* The value of a line that has that key; NULL: it has not. */
-static const char *value_of(const char *line, const char *key)
+const char *vmdk_desc_value(const char *line, const char *key)
 {
 	size_t len = strlen(key);
 
@@ -45,10 +44,10 @@ static const char *value_of(const char *line, const char *key)
 	return *line == '=' ? skip_blank(line + 1) : NULL;
 }
 
-static const char *find_line(const char *text, const char *key)
+const char *vmdk_desc_find(const char *text, const char *key)
 {
-	for (const char *p = text; p; p = next_line(p))
-		if (value_of(p, key))
+	for (const char *p = text; p; p = vmdk_desc_next(p))
+		if (vmdk_desc_value(p, key))
 			return p;
 	return NULL;
 }
@@ -64,11 +63,11 @@ static char *copy_text(const char *p, size_t len, struct err *e)
 
 char *vmdk_desc_get(const char *text, const char *key, struct err *e)
 {
-	const char *line = find_line(text, key), *p, *end;
+	const char *line = vmdk_desc_find(text, key), *p, *end;
 
 	if (!line)
 		return NULL;
-	p = value_of(line, key);
+	p = vmdk_desc_value(line, key);
 	end = line_end(p);
 	if (*p == '"') {
 		p++;
@@ -77,30 +76,6 @@ char *vmdk_desc_get(const char *text, const char *key, struct err *e)
 	while (end > p && isblank((unsigned char)end[-1]))
 		end--;
 	return copy_text(p, (size_t)(end - p), e);
-}
-
-char *vmdk_desc_edit(const char *text, const char *key, const char *line,
-    const char *after, struct err *e)
-{
-	const char *at = find_line(text, key), *rest;
-	char *out = NULL;
-	int rc;
-
-	if (at) {
-		rest = next_line(at);
-	} else {
-		at = find_line(text, after);
-		at = at ? next_line(at) : NULL;
-		rest = at;
-	}
-	if (!at)
-		at = text + strlen(text);
-	rc = asprintf(&out, "%.*s%s%s%s", (int)(at - text), text,
-	    line ? line : "", line ? "\n" : "", rest ? rest : "");
-	if (rc >= 0)
-		return out;
-	err_nomem(e);
-	return NULL;
 }
 
 /* ---- extent lines -------------------------------------------------------- */
@@ -129,11 +104,11 @@ static bool find_type(struct vmdk_line *l, const char *type)
 	return false;
 }
 
-/* Does the line begin with a word of access? */
-static bool is_access(const char *line)
+bool vmdk_desc_is_extent(const char *line)
 {
 	static const char *const words[] = {"RW", "RDONLY", "NOACCESS"};
 
+	line = skip_blank(line);
 	for (size_t i = 0; i < ARRAY_N(words); i++) {
 		size_t len = strlen(words[i]);
 
@@ -204,13 +179,13 @@ static int add_line(
 
 static int parse_extents(struct vmdk_desc *d, const char *name, struct err *e)
 {
-	for (const char *p = d->text; p; p = next_line(p)) {
+	for (const char *p = d->text; p; p = vmdk_desc_next(p)) {
 		CLEANUP_FREE char *line = NULL;
 		struct vmdk_line l = {0};
 		int rc;
 
 		p = skip_blank(p);
-		if (!is_access(p))
+		if (!vmdk_desc_is_extent(p))
 			continue;
 		line = copy_text(p, (size_t)(line_end(p) - p), e);
 		rc = line ? parse_extent(&l, line, e) : -1;
@@ -301,12 +276,12 @@ bool vmdk_desc_probe(const uint8_t *buf, size_t len)
 {
 	CLEANUP_FREE char *text = strndup((const char *)buf, len);
 
-	for (const char *p = text; p; p = next_line(p)) {
+	for (const char *p = text; p; p = vmdk_desc_next(p)) {
 		const char *word = skip_blank(p), *version;
 
 		if (*word == '#' || word == line_end(word))
 			continue;
-		version = value_of(p, "version");
+		version = vmdk_desc_value(p, "version");
 		return version &&
 		       (*version == '1' || *version == '2' || *version == '3');
 	}
@@ -321,55 +296,4 @@ uint32_t vmdk_cid_new(void)
 		cid = (uint32_t)(uintptr_t)&cid ^ (uint32_t)getpid();
 	/* The last two have a meaning. */
 	return cid >= VMDK_NO_PARENT - 1 ? cid >> 1 : cid;
-}
-
-/* ---- writing it ------------------------------------------------------------
- */
-
-int vmdk_desc_store_cid(struct image *img, uint32_t cid, struct err *e)
-{
-	struct vmdk_desc *d = &vmdk_of(img)->desc;
-	const char *line = find_line(d->text, "CID"), *value;
-	char digits[9];
-
-	if (!line)
-		return 0;
-	value = value_of(line, "CID");
-	if (strspn(value, "0123456789abcdefABCDEF") != 8)
-		return 0;
-	snprintf(digits, sizeof digits, "%08" PRIx32, cid);
-	if (host_pwrite(
-		img->file, digits, 8, d->host + (uint64_t)(value - d->text), e))
-		return -1;
-	memcpy(d->text + (value - d->text), digits, 8);
-	d->cid = cid;
-	return 0;
-}
-
-/* Zeroes fill the room that an embedded one has; a file of its own ends with
- * it. */
-int vmdk_desc_store(struct image *img, char *text, struct err *e)
-{
-	struct vmdk_desc *d = &vmdk_of(img)->desc;
-	size_t len = strlen(text), old = strlen(d->text), room = len;
-	CLEANUP_FREE char *buf = NULL;
-
-	if (vmdk_of(img)->embedded) {
-		if (len > d->room)
-			return err_set(e, ERR_USAGE, ENOSPC,
-			    "%s: the descriptor would have %zu bytes: %llu fit",
-			    img->name, len, (unsigned long long)d->room);
-		room = min_u64(d->room, max_u64(len, old));
-	}
-	buf = calloc(1, room + 1);
-	if (!buf)
-		return err_nomem(e);
-	memcpy(buf, text, len);
-	if (host_pwrite(img->file, buf, room, d->host, e) ||
-	    (!vmdk_of(img)->embedded && len < old &&
-		host_truncate(img->file, len, e)))
-		return -1;
-	free(d->text);
-	d->text = text;
-	return 0;
 }

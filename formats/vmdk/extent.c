@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "../core/open.h"
+#include "../core/samefile.h"
 #include "vmdk.h"
 
 #define TABLES_LEN (16u << 20) /* of all extents together */
@@ -331,12 +332,16 @@ static int open_flat(struct vmdk_extent *x, uint64_t host, struct err *e)
 	    (unsigned long long)host);
 }
 
-static bool same_file(const struct hostfile *a, const struct hostfile *b)
+/* Several flat extents may lie in one file, which is opened and locked once. */
+static struct hostfile *opened_before(
+    const struct vmdk *v, const struct vmdk_line *l)
 {
-	CLEANUP_FREE char *x = storage_identity(a->name);
-	CLEANUP_FREE char *y = storage_identity(b->name);
-
-	return x && y && !strcmp(x, y);
+	if (l->kind != VMDK_FLAT)
+		return NULL;
+	for (const struct vmdk_line *p = v->desc.line; p < l; p++)
+		if (p->kind == VMDK_FLAT && !strcmp(p->file, l->file))
+			return host_ref(v->extent[p - v->desc.line].file);
+	return NULL;
 }
 
 static int open_extent(struct image *img, const struct vmdk_line *l,
@@ -347,7 +352,9 @@ static int open_extent(struct image *img, const struct vmdk_line *l,
 	memcpy(x->type, l->type, sizeof x->type);
 	if (l->kind == VMDK_ZERO)
 		return 0;
-	x->file = open_file(img, l->file, e);
+	x->file = opened_before(vmdk_of(img), l);
+	if (!x->file)
+		x->file = open_file(img, l->file, e);
 	if (!x->file)
 		return -1;
 	x->owns_file = true;

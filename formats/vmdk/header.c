@@ -54,3 +54,12 @@ void vmdk_header_pack(const struct vmdk_header *h, uint8_t buf[SECTOR_LEN])
 	memcpy(buf + 73, newlines, sizeof newlines);
 	put_le16(buf + 77, h->compression);
 }
+
+int vmdk_header_write(
+    struct hostfile *f, const struct vmdk_header *h, struct err *e)
+{
+	uint8_t buf[SECTOR_LEN];
+
+	vmdk_header_pack(h, buf);
+	return host_pwrite(f, buf, sizeof buf, 0, e);
+}

@@ -3,7 +3,11 @@
 #ifndef IMGD_VMDK_PARAMS_H
 #define IMGD_VMDK_PARAMS_H
 
+#include <stdio.h>
+
 #include "vmdk.h"
+
+#define VMDK_SPLIT_LEN (2 * GiB) /* of the disk, in one file */
 
 struct vmdk_params {
 	const char *create_type; /* the subformat */
@@ -25,5 +29,18 @@ struct vmdk_layout {
 };
 /* -1: so many tables that they leave no place for data. */
 int vmdk_lay_out(uint64_t size, struct vmdk_layout *l, struct err *e);
+
+/* ---- files (parts.c) ----------------------------------------------------- */
+
+/* An empty extent of `len` bytes of the disk, into an empty file, or behind the
+ * descriptor that it has. */
+int vmdk_part_fill(struct hostfile *f, const struct vmdk_params *p,
+    uint64_t len, struct err *e);
+/* NAME-f001.EXT beside NAME.EXT, malloc'd. */
+char *vmdk_part_name(const struct vmdk_params *p, const char *base,
+    unsigned number, struct err *e);
+/* The line of the descriptor. */
+void vmdk_part_line(
+    FILE *out, const struct vmdk_params *p, const char *name, uint64_t len);
 
 #endif

@@ -1,131 +1,222 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Growing and shrinking a disk of one extent.
+ * Growing and shrinking a disk.
  *
- * A directory that becomes too short gets a longer one, with new tables behind
- * it, at the end of the file, and so does the redundant one; the old tables
- * stay where they are.  The header's only sector names both and the size: one
- * write of it puts them in force (I6).  The descriptor follows; readers take
- * the size of a sparse extent from its header.
+ * The last extent grows; where the disk is split into files of one length, it
+ * becomes as long as they are, and more files follow.  What shrinks loses
+ * extents from its end, with their files.
+ *
+ * A descriptor in a file of its own is replaced as a whole, and that is the
+ * moment in which the size changes (I6): what it names is complete before, and
+ * what it names no more goes afterwards.  Of a disk in one file it is the write
+ * of the header.
  *
  * The gate is closed.
  */
+#include "resize.h"
+
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "../core/map.h"
+#include "../core/open.h"
 #include "../core/prealloc.h"
 #include "../core/read.h"
 #include "../core/request.h"
 #include "../core/resize.h"
+#include "../core/samefile.h"
 #include "../core/write.h"
-#include "stream.h"
+#include "../host/standin.h"
+#include "params.h"
 
-static int write_header(struct vmdk_extent *x, struct err *e)
+/* ---- what can be resized
+ * ------------------------------------------------------------ */
+
+static bool is_split(const struct vmdk *v)
 {
-	uint8_t buf[SECTOR_LEN];
-
-	vmdk_header_pack(&x->h, buf);
-	return host_pwrite(x->file, buf, sizeof buf, 0, e) ||
-		       host_sync(x->file, e)
-		   ? -1
-		   : 0;
+	return !strncmp(v->desc.create_type, "twoGbMaxExtent", 14);
 }
 
-static void set_size(struct image *img, struct vmdk_extent *x, uint64_t size)
+/* The file of an extent that changes has nothing else in it. */
+static int check_extent(
+    const struct image *img, const struct vmdk_extent *x, struct err *e)
 {
-	x->len = size;
-	atomic_store(&img->size, size);
-}
+	const struct vmdk *v = vmdk_of(img);
 
-/* ---- directories
- * --------------------------------------------------------------- */
-
-/* The entries of a longer directory; its new tables begin at `gt_host`. */
-static int write_gd(struct vmdk_extent *x, uint64_t from, uint64_t to,
-    uint64_t gd_n, uint64_t gt_host, struct err *e)
-{
-	size_t len = round_up(gd_n * 4, SECTOR_LEN);
-	CLEANUP_FREE uint8_t *buf = calloc(1, len);
-
-	if (!buf)
-		return err_nomem(e);
-	for (uint64_t i = 0; i < gd_n; i++) {
-		uint64_t host;
-
-		if (i >= x->gd_n) {
-			host = gt_host;
-			gt_host += round_up(x->gt_len, SECTOR_LEN);
-		} else if (vmdk_gde(x, from, i, &host, e)) {
-			return -1;
-		}
-		put_le32(buf + 4 * i, (uint32_t)(host / SECTOR_LEN));
-	}
-	return host_pwrite(x->file, buf, len, to, e);
-}
-
-/* Space for a directory with its new tables, which are zeroes. */
-static int take_gd(
-    struct vmdk_extent *x, uint64_t gd_n, uint64_t *gd_host, struct err *e)
-{
-	uint64_t gd_len = round_up(gd_n * 4, SECTOR_LEN), got;
-	uint64_t gts = (gd_n - x->gd_n) * round_up(x->gt_len, SECTOR_LEN);
-	uint64_t len = round_up(gd_len + gts, x->grain_len);
-
-	if (space_take(&x->space, len, len, gd_host, &got, e) ||
-	    clusterset_add(&x->meta, *gd_host / SECTOR_LEN,
-		(gd_len + gts) / SECTOR_LEN, e))
-		return -1;
-	return host_zero(x->file, *gd_host, len, HOST_ZERO_PUNCH, e);
-}
-
-static int move_gd(
-    struct vmdk_extent *x, uint64_t *gd_host, uint64_t gd_n, struct err *e)
-{
-	uint64_t to, from = *gd_host;
-
-	if (!from)
-		return 0;
-	if (take_gd(x, gd_n, &to, e) ||
-	    write_gd(x, from, to, gd_n, to + round_up(gd_n * 4, SECTOR_LEN), e))
-		return -1;
-	*gd_host = to;
+	if (x->kind != VMDK_FLAT && x->kind != VMDK_SPARSE)
+		return err_unsupported(e,
+		    "%s: extents of type %s cannot be resized: convert it",
+		    img->name, *x->type ? x->type : "VMFSSPARSE");
+	for (size_t i = 0; i < v->n; i++)
+		if (&v->extent[i] != x && v->extent[i].file &&
+		    same_file(v->extent[i].file, x->file))
+			return err_unsupported(e,
+			    "%s: %s has more than one extent in it: convert it",
+			    img->name, x->file->name);
 	return 0;
 }
 
-static int grow_tables(
-    struct image *img, struct vmdk_extent *x, uint64_t gd_n, struct err *e)
+static int check(const struct image *img, uint64_t size,
+    enum img_prealloc prealloc, struct err *e)
 {
-	uint64_t gd = x->gd_host, rgd = x->rgd_host;
-	int rc;
+	const struct vmdk *v = vmdk_of(img);
+	const struct vmdk_extent *x;
 
-	rwlock_excl(&img->meta);
-	rc = move_gd(x, &gd, gd_n, e) || move_gd(x, &rgd, gd_n, e) ||
-	     host_sync(x->file, e);
-	if (!rc) {
-		tables_forget(x->tables, x->gd_host, x->gd_n * 4);
-		if (x->rgd_host)
-			tables_forget(x->tables, x->rgd_host, x->gd_n * 4);
-		x->gd_host = gd;
-		x->rgd_host = rgd;
-		x->gd_n = gd_n;
-	}
-	rwlock_excl_end(&img->meta);
-	return rc ? -1 : 0;
+	if (!is_aligned(size, SECTOR_LEN) || !size)
+		return err_usage(e,
+		    "%s: the size of a VMDK disk is a multiple of 512",
+		    img->name);
+	if (!v->n)
+		return err_unsupported(e, "%s: it has no extents", img->name);
+	if (v->wrong_parent)
+		return err_damaged(
+		    e, "%s: its parent was changed since", img->name);
+	x = vmdk_extent_at(v, min_u64(size, img_size(img)) - 1);
+	for (; x < v->extent + v->n; x++)
+		if (check_extent(img, x, e))
+			return -1;
+	if (prealloc != IMG_PREALLOC_OFF && x[-1].kind == VMDK_SPARSE)
+		return err_unsupported(e,
+		    "%s: sparse VMDK images cannot be preallocated", img->name);
+	return 0;
 }
 
-/* ---- sparse
- * ----------------------------------------------------------------------- */
+/* ---- growing
+ * -------------------------------------------------------------------- */
 
-static int grow_stream(
-    struct image *img, struct vmdk_extent *x, uint64_t gd_n, struct err *e)
+/* A disk that grows, and what it was. */
+struct growth {
+	struct image *img;
+	enum img_prealloc prealloc;
+	uint64_t size, old_size; /* bytes of the disk */
+	size_t old_n;
+	uint64_t len, old_len; /* of the extent that was the last */
+	uint64_t piece;	       /* bytes of those that follow */
+	struct vmdk_dirs dirs;
+	FILE *lines; /* of new extents */
+};
+
+static struct vmdk_extent *last_old(const struct growth *g)
 {
-	int rc;
+	return &vmdk_of(g->img)->extent[g->old_n - 1];
+}
 
-	rwlock_excl(&img->meta);
-	rc = vmdk_stream_grow(x, gd_n, e);
-	rwlock_excl_end(&img->meta);
-	return rc;
+/* How long are the extents that follow each other? */
+static uint64_t piece_len(const struct vmdk *v)
+{
+	uint64_t piece = v->n > 1 ? 0 : VMDK_SPLIT_LEN;
+
+	for (size_t i = 0; i + 1 < v->n; i++)
+		piece = max_u64(piece, v->extent[i].len);
+	return piece;
+}
+
+static int plan(struct growth *g, struct err *e)
+{
+	const struct vmdk *v = vmdk_of(g->img);
+	const struct vmdk_extent *x = last_old(g);
+
+	g->old_len = x->len;
+	g->dirs = (struct vmdk_dirs){x->gd_host, x->rgd_host, x->gd_n * 4};
+	g->len = g->size - x->guest;
+	if (!is_split(v))
+		return 0;
+	g->piece = piece_len(v);
+	g->len = min_u64(g->len, max_u64(g->piece, x->len));
+	if (x->guest + g->len == g->size)
+		return 0;
+	if ((g->size - x->guest - g->len) / g->piece + v->n >= VMDK_EXTENTS_MAX)
+		return err_set(e, ERR_USAGE, EFBIG,
+		    "%s: it would have more than %u files", g->img->name,
+		    VMDK_EXTENTS_MAX);
+	if (!is_aligned(g->len, VMDK_GRAIN_LEN) ||
+	    (x->kind == VMDK_SPARSE && x->grain_len != VMDK_GRAIN_LEN))
+		return err_unsupported(e,
+		    "%s: no files with grains of %u bytes can follow its "
+		    "extents: convert it",
+		    g->img->name, VMDK_GRAIN_LEN);
+	return 0;
+}
+
+/* An extent in a new file, opened as if it had been there. */
+static int open_part(struct growth *g, struct vmdk_extent *x,
+    const struct vmdk_params *p, const char *path, struct err *e)
+{
+	struct image *img = g->img;
+
+	x->kind = p->flat ? VMDK_FLAT : VMDK_SPARSE;
+	strcpy(x->type, p->flat ? "FLAT" : "SPARSE");
+	x->file = host_open_file(
+	    path, img->host_flags | HOST_RDWR | HOST_CREATE | HOST_EXCL, e);
+	if (!x->file)
+		return -1;
+	x->owns_file = true;
+	if (open_lock(x->file, e) || vmdk_part_fill(x->file, p, x->len, e) ||
+	    host_sync(x->file, e))
+		return -1;
+	if (p->flat)
+		return prealloc_resize(img, x->file, 0, x->len, g->prealloc, e);
+	return vmdk_sparse_open(img, x, e) || vmdk_extent_own(img, x, e) ? -1
+									 : 0;
+}
+
+static int add_part(
+    struct growth *g, uint64_t guest, uint64_t len, struct err *e)
+{
+	struct vmdk *v = vmdk_of(g->img);
+	const char *file = g->img->file->name, *slash = strrchr(file, '/');
+	const struct vmdk_params p = {.split = true,
+	    .flat = last_old(g)->kind == VMDK_FLAT,
+	    .zero_gte = last_old(g)->zero_gte};
+	CLEANUP_FREE char *name =
+	    vmdk_part_name(&p, slash ? slash + 1 : file, (unsigned)v->n + 1, e);
+	CLEANUP_FREE char *path =
+	    name ? image_resolve(g->img->name, name, e) : NULL;
+	struct vmdk_extent *more =
+	    path ? reallocarray(v->extent, v->n + 1, sizeof *more) : NULL;
+
+	if (!more)
+		return err_is_set(e) ? -1 : err_nomem(e);
+	v->extent = more;
+	more[v->n] = (struct vmdk_extent){.guest = guest, .len = len};
+	vmdk_part_line(g->lines, &p, name, len);
+	return open_part(g, &more[v->n++], &p, path, e);
+}
+
+static int add_parts(struct growth *g, struct err *e)
+{
+	CLEANUP_FREE char *real = realpath(g->img->file->name, NULL);
+	uint64_t guest = last_old(g)->guest + g->len;
+
+	if (guest == g->size)
+		return 0;
+	while (guest < g->size) {
+		uint64_t len = min_u64(g->piece, g->size - guest);
+
+		if (add_part(g, guest, len, e))
+			return -1;
+		guest += len;
+	}
+	return real ? standin_sync_folder(real, e) : 0;
+}
+
+/* The descriptor names none of it. */
+static void undo(struct growth *g)
+{
+	struct vmdk *v = vmdk_of(g->img);
+	struct vmdk_extent *x = last_old(g);
+
+	while (v->n > g->old_n) {
+		struct vmdk_extent *new = &v->extent[--v->n];
+
+		if (new->file)
+			unlink(new->file->name);
+		vmdk_extent_close(new);
+	}
+	x->len = g->old_len;
+	atomic_store(&g->img->size, g->old_size);
+	vmdk_extent_ungrow(g->img, x, &g->dirs);
 }
 
 /* What the end of the disk cuts of a packed grain, malloc'd; NULL: nothing.  It
@@ -133,7 +224,7 @@ static int grow_stream(
 static int keep_tail(
     struct image *img, struct vmdk_extent *x, uint8_t **tail, struct err *e)
 {
-	uint64_t start = round_down(x->len, x->grain_len);
+	uint64_t start = round_down(x->len, max_u64(x->grain_len, 1));
 	struct extent last;
 
 	*tail = NULL;
@@ -161,189 +252,106 @@ static int put_tail(
 	    img, tail, min_u64(img->unit, img_size(img) - start), start, e);
 }
 
-static int grow_sparse(
-    struct image *img, struct vmdk_extent *x, uint64_t size, struct err *e)
+/* All of it is there, and reads as it is to; nothing says so. */
+static int prepare(struct growth *g, struct err *e)
 {
-	uint64_t gd_n = div_up(size, (uint64_t)x->gt_n * x->grain_len);
+	struct image *img = g->img;
 	CLEANUP_FREE uint8_t *tail = NULL;
-	uint64_t old = x->len;
 
-	if (keep_tail(img, x, &tail, e))
+	if (keep_tail(img, last_old(g), &tail, e) ||
+	    vmdk_extent_grow(img, last_old(g), g->len, g->prealloc, e) ||
+	    add_parts(g, e))
 		return -1;
-	if (x->compressed ? grow_stream(img, x, gd_n, e)
-			  : gd_n > x->gd_n && grow_tables(img, x, gd_n, e))
-		return -1;
-	set_size(img, x, size);
-	if (!put_tail(img, old, tail, e) && !resize_hide(img, old, size, e) &&
-	    !image_commit(img, e))
-		return 0;
-	set_size(img, x, old);
-	return -1;
+	last_old(g)->len = g->len;
+	atomic_store(&img->size, g->size);
+	return put_tail(img, g->old_size, tail, e) ||
+		       resize_hide(img, g->old_size, g->size, e) ||
+		       image_commit(img, e)
+		   ? -1
+		   : 0;
 }
 
-/* The header with everything that has changed; of a stream, which names no
- * tables before it is closed, the size. */
-static int switch_header(struct vmdk_extent *x, uint64_t size, struct err *e)
+static int grow(
+    struct growth *g, char **lines, size_t *lines_len, struct err *e)
 {
-	x->h.capacity = size / SECTOR_LEN;
-	if (!x->compressed) {
-		x->h.gd = x->gd_host / SECTOR_LEN;
-		x->h.rgd = x->rgd_host / SECTOR_LEN;
-	}
-	return write_header(x, e);
-}
-
-static int drop_grain(
-    struct image *img, struct vmdk_extent *x, uint64_t guest, struct err *e)
-{
-	struct extent found = {.guest = guest};
+	struct vmdk *v = vmdk_of(g->img);
 	int rc;
 
-	rwlock_excl(&img->meta);
-	rc = vmdk_map(img, guest, x->grain_len, &found, e);
-	if (!rc && found.kind != EXT_HOLE)
-		rc = vmdk_set_entries(img, x, guest / x->grain_len, 1, 0, 0, e);
-	rwlock_excl_end(&img->meta);
-	if (rc || found.kind != EXT_DATA)
-		return rc;
-	return host_punch(x->file, found.host, x->grain_len, e) < 0 ? -1 : 0;
-}
-
-/* Metadata behind the grains that nothing names any more.  In front of them
- * the specification keeps its place. */
-static void give_back(struct vmdk_extent *x, uint64_t host, uint64_t len)
-{
-	struct err ignored = ERR_INIT;
-
-	if (!host || host < x->h.overhead * SECTOR_LEN)
-		return;
-	clusterset_remove(&x->meta, host / SECTOR_LEN, div_up(len, SECTOR_LEN));
-	/* A punch that fails costs space, not data. */
-	host_punch(x->file, host, round_up(len, SECTOR_LEN), &ignored);
-}
-
-/* Tables past the end of the disk; everything is committed. */
-static int drop_tables(
-    struct image *img, struct vmdk_extent *x, uint64_t gd_n, struct err *e)
-{
-	const uint64_t gds[] = {x->gd_host, x->rgd_host};
-	int rc = 0;
-
-	rwlock_excl(&img->meta);
-	for (uint64_t i = gd_n; !rc && i < x->gd_n; i++)
-		for (size_t k = 0; !rc && k < ARRAY_N(gds); k++) {
-			uint64_t host;
-
-			if (!gds[k])
-				continue;
-			rc = vmdk_gde(x, gds[k], i, &host, e);
-			if (!rc)
-				give_back(x, host, x->gt_len);
-		}
-	for (size_t k = 0; !rc && gd_n < x->gd_n && k < ARRAY_N(gds); k++)
-		if (gds[k])
-			rc = host_zero(x->file, gds[k] + gd_n * 4,
-			    (x->gd_n - gd_n) * 4, 0, e);
-	tables_forget_level(x->tables, TABLE_MAP);
-	x->gd_n = gd_n;
-	rwlock_excl_end(&img->meta);
-	return rc;
-}
-
-/* What the header has cut off: its grains go. */
-static int drop(
-    struct image *img, struct vmdk_extent *x, uint64_t size, struct err *e)
-{
-	uint64_t gd_n = div_up(size, (uint64_t)x->gt_n * x->grain_len);
-	uint64_t guest = round_up(size, x->grain_len);
-
-	for (; guest < x->len; guest += x->grain_len)
-		if (drop_grain(img, x, guest, e) ||
-		    (image_commit_due(img) && image_commit(img, e)))
-			return -1;
-	return image_commit(img, e) ? -1 : drop_tables(img, x, gd_n, e);
-}
-
-static int resize_sparse(struct image *img, struct vmdk_extent *x,
-    uint64_t size, enum img_prealloc prealloc, struct err *e)
-{
-	uint64_t gd = x->gd_host, rgd = x->rgd_host, gd_len = x->gd_n * 4;
-
-	if (prealloc != IMG_PREALLOC_OFF)
-		return err_unsupported(e,
-		    "%s: sparse VMDK images cannot be preallocated", img->name);
-	if (size < x->len && x->compressed)
-		return err_unsupported(e,
-		    "%s: a stream cannot shrink: grains past its end would "
-		    "stay in it",
-		    img->name);
-	if (size > x->len && grow_sparse(img, x, size, e))
+	g->lines = open_memstream(lines, lines_len);
+	if (!g->lines)
+		return err_nomem(e);
+	rc = prepare(g, e);
+	if (fclose(g->lines) && !rc)
+		rc = err_nomem(e);
+	if (rc) {
+		undo(g);
 		return -1;
-	if (switch_header(x, size, e) ||
-	    (size < x->len && drop(img, x, size, e)))
-		return image_fail(img, e);
-	if (!x->compressed && gd != x->gd_host) {
-		give_back(x, gd, gd_len);
-		give_back(x, rgd, gd_len);
 	}
-	set_size(img, x, size);
+	if (vmdk_extent_switch(last_old(g), g->len, e))
+		return image_fail(g->img, e);
+	if (!vmdk_desc_resize(g->img, g->old_n, g->len, *lines, g->size, e)) {
+		vmdk_extent_forget(last_old(g), &g->dirs);
+		return 0;
+	}
+	if (!v->embedded && vmdk_desc_is_old(g->img))
+		undo(g);
+	return image_fail(g->img, e);
+}
+
+/* ---- shrinking
+ * ------------------------------------------------------------------ */
+
+/* A file that cannot be removed costs space, not data. */
+static void drop_parts(struct vmdk *v, size_t n)
+{
+	while (v->n > n) {
+		struct vmdk_extent *x = &v->extent[--v->n];
+
+		unlink(x->file->name);
+		vmdk_extent_close(x);
+	}
+}
+
+static int shrink(struct image *img, uint64_t size, struct err *e)
+{
+	struct vmdk *v = vmdk_of(img);
+	struct vmdk_extent *x = vmdk_extent_at(v, size - 1);
+	size_t n = (size_t)(x - v->extent) + 1;
+	uint64_t len = size - x->guest;
+
+	if (x->compressed && vmdk_stream_cut(img, x, len, e))
+		return -1;
+	if (!v->embedded && vmdk_desc_resize(img, n, len, "", size, e))
+		return vmdk_desc_is_old(img) ? -1 : image_fail(img, e);
+	if (vmdk_extent_switch(x, len, e) || vmdk_extent_cut(img, x, len, e))
+		return image_fail(img, e);
+	drop_parts(v, n);
+	x->len = len;
+	atomic_store(&img->size, size);
+	if (v->embedded && vmdk_desc_resize(img, n, len, "", size, e))
+		return image_fail(img, e);
 	return 0;
 }
 
 /* ---- the disk
  * -------------------------------------------------------------------- */
 
-static int resize_flat(struct image *img, struct vmdk_extent *x, uint64_t size,
-    enum img_prealloc prealloc, struct err *e)
-{
-	uint64_t end;
-
-	if (!add_ok(x->host, size, &end) || end > INT64_MAX)
-		return err_set(e, ERR_SYSTEM, EFBIG, "%s: size %llu too large",
-		    img->name, (unsigned long long)size);
-	if (size > x->len && host_grow(x->file, end, e))
-		return -1;
-	if (size > x->len && prealloc != IMG_PREALLOC_OFF &&
-	    host_allocate(x->file, x->host + x->len, size - x->len, e))
-		return -1;
-	set_size(img, x, size);
-	return 0;
-}
-
-static int check_single(const struct image *img, uint64_t size, struct err *e)
-{
-	const struct vmdk *v = vmdk_of(img);
-
-	if (v->n != 1 || (v->extent[0].kind != VMDK_FLAT &&
-			     v->extent[0].kind != VMDK_SPARSE))
-		return err_unsupported(e,
-		    "%s: only disks of one extent can be resized: convert it",
-		    img->name);
-	if (!is_aligned(size, SECTOR_LEN) || !size)
-		return err_usage(e,
-		    "%s: the size of a VMDK disk is a multiple of 512",
-		    img->name);
-	return 0;
-}
-
 int vmdk_resize(
     struct image *img, uint64_t size, enum img_prealloc prealloc, struct err *e)
 {
-	struct vmdk *v = vmdk_of(img);
-	struct vmdk_extent *x = v->extent;
-	uint64_t old = img_size(img);
-	bool flat = v->n && x->kind == VMDK_FLAT;
+	struct growth g = {.img = img,
+	    .prealloc = prealloc,
+	    .size = size,
+	    .old_size = img_size(img),
+	    .old_n = vmdk_of(img)->n};
+	CLEANUP_FREE char *lines = NULL;
+	size_t lines_len;
 
-	if (check_single(img, size, e) || image_commit(img, e))
+	if (check(img, size, prealloc, e) || image_commit(img, e))
 		return -1;
-	if (size == old)
+	if (size == g.old_size)
 		return 0;
-	if (flat ? resize_flat(img, x, size, prealloc, e)
-		 : resize_sparse(img, x, size, prealloc, e))
-		return -1;
-	if (vmdk_desc_resize(img, size, e))
-		return image_fail(img, e);
-	if (flat && size < old)
-		return host_truncate(x->file, x->host + size, e);
-	return 0;
+	if (size < g.old_size)
+		return shrink(img, size, e);
+	return plan(&g, e) ? -1 : grow(&g, &lines, &lines_len, e);
 }

@@ -22,8 +22,6 @@
 
 #include "stream.h"
 
-#define GD_N_MAX (4u << 20) /* tables in memory: 128 TiB of disk */
-
 /* ---- tables in memory ------------------------------------------------------
  */
 
@@ -31,11 +29,12 @@ struct vmdk_stream *vmdk_stream_new(struct vmdk_extent *x, struct err *e)
 {
 	struct vmdk_stream *s;
 
-	if (x->gd_n > GD_N_MAX) {
+	if (x->gd_n > VMDK_STREAM_GD_N_MAX) {
 		err_unsupported(e,
 		    "%s: a stream of %llu grain tables: at most %u are "
 		    "supported here",
-		    x->file->name, (unsigned long long)x->gd_n, GD_N_MAX);
+		    x->file->name, (unsigned long long)x->gd_n,
+		    VMDK_STREAM_GD_N_MAX);
 		return NULL;
 	}
 	s = calloc(1, sizeof *s);
@@ -50,14 +49,19 @@ struct vmdk_stream *vmdk_stream_new(struct vmdk_extent *x, struct err *e)
 	return s;
 }
 
+void vmdk_stream_delete(struct vmdk_stream *s, uint64_t gd_n)
+{
+	if (!s)
+		return;
+	for (uint64_t i = 0; i < gd_n; i++)
+		free(s->gt[i]);
+	free(s->gt);
+	free(s);
+}
+
 void vmdk_stream_free(struct vmdk_extent *x)
 {
-	if (!x->stream)
-		return;
-	for (uint64_t i = 0; i < x->gd_n; i++)
-		free(x->stream->gt[i]);
-	free(x->stream->gt);
-	free(take(x->stream));
+	vmdk_stream_delete(take(x->stream), x->gd_n);
 }
 
 struct vmdk_gt *vmdk_stream_gt(
@@ -156,19 +160,8 @@ static int load(struct vmdk_extent *x, struct vmdk_stream *s, struct err *e)
 	return 0;
 }
 
-static int write_header(struct vmdk_extent *x, struct err *e)
-{
-	uint8_t buf[SECTOR_LEN];
-
-	vmdk_header_pack(&x->h, buf);
-	return host_pwrite(x->file, buf, sizeof buf, 0, e) ||
-		       host_sync(x->file, e)
-		   ? -1
-		   : 0;
-}
-
 /* The header first: without it the missing footer would be damage. */
-static int begin(struct vmdk_extent *x, struct err *e)
+int vmdk_stream_begin(struct vmdk_extent *x, struct err *e)
 {
 	struct vmdk_stream *s = x->stream;
 
@@ -185,31 +178,10 @@ static int begin(struct vmdk_extent *x, struct err *e)
 		}
 	}
 	x->h.unclean = true;
-	if (write_header(x, e) || host_truncate(x->file, s->end, e) ||
-	    host_sync(x->file, e))
+	if (vmdk_header_write(x->file, &x->h, e) || host_sync(x->file, e) ||
+	    host_truncate(x->file, s->end, e) || host_sync(x->file, e))
 		return -1;
 	s->open = s->begun = true;
-	return 0;
-}
-
-int vmdk_stream_grow(struct vmdk_extent *x, uint64_t gd_n, struct err *e)
-{
-	struct vmdk_gt **more;
-
-	if (gd_n > GD_N_MAX)
-		return err_unsupported(e,
-		    "%s: a stream has at most %u grain tables here",
-		    x->file->name, GD_N_MAX);
-	if (begin(x, e))
-		return -1;
-	if (gd_n <= x->gd_n)
-		return 0;
-	more = reallocarray(x->stream->gt, gd_n + 1, sizeof(*more));
-	if (!more)
-		return err_nomem(e);
-	memset(more + x->gd_n, 0, (gd_n + 1 - x->gd_n) * sizeof(*more));
-	x->stream->gt = more;
-	x->gd_n = gd_n;
 	return 0;
 }
 
@@ -280,7 +252,7 @@ int vmdk_stream_reserve(struct vmdk_extent *x, uint64_t guest, uint64_t stored,
 	if (!stored)
 		return err_usage(
 		    e, "%s: only packed grains can be stored", x->file->name);
-	if (begin(x, e) || move_on(x, grain_ix / x->gt_n, e) ||
+	if (vmdk_stream_begin(x, e) || move_on(x, grain_ix / x->gt_n, e) ||
 	    extend(x, VMDK_MARK_LEN + stored, &r->host, e))
 		return -1;
 	r->host += VMDK_MARK_LEN;
@@ -407,7 +379,7 @@ int vmdk_stream_finish(struct vmdk_extent *x, struct err *e)
 	    host_sync(x->file, e))
 		return -1;
 	x->h.unclean = false;
-	if (write_header(x, e))
+	if (vmdk_header_write(x->file, &x->h, e) || host_sync(x->file, e))
 		return -1;
 	s->open = s->begun = false;
 	return 0;

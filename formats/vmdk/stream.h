@@ -8,6 +8,9 @@
 
 #include "vmdk.h"
 
+#define VMDK_STREAM_GD_N_MAX (4u << 20) /* tables in memory: 128 TiB of disk   \
+					 */
+
 /* One grain table. */
 struct vmdk_gt {
 	uint32_t sector; /* of its place in the file; 0: it has none yet */
@@ -24,6 +27,10 @@ struct vmdk_stream {
 };
 
 struct vmdk_stream *vmdk_stream_new(struct vmdk_extent *x, struct err *e);
+void vmdk_stream_delete(struct vmdk_stream *s, uint64_t gd_n);
+/* The header says that the file is not closed, and what follows the grains is
+ * cut off. */
+int vmdk_stream_begin(struct vmdk_extent *x, struct err *e);
 /* The table that a grain belongs to, made if need be. */
 struct vmdk_gt *vmdk_stream_gt(struct vmdk_extent *x, struct vmdk_stream *s,
     uint64_t gd_ix, struct err *e);
@@ -45,5 +52,9 @@ static inline uint64_t vmdk_gd_room(const struct vmdk_extent *x)
  */
 int vmdk_stream_scan(
     struct vmdk_extent *x, struct vmdk_stream *s, bool whole, struct err *e);
+/* The host byte where the grains from split_ix on begin, or would; refused when
+ * others lie behind one of them. */
+int vmdk_stream_find(struct vmdk_extent *x, bool whole, uint64_t split_ix,
+    uint64_t *host, struct err *e);
 
 #endif

@@ -17,9 +17,12 @@ struct scan {
 	struct vmdk_extent *x;
 	struct vmdk_stream *s;
 	bool whole;
-	uint64_t len; /* of the file, bytes */
-	uint64_t at;  /* host byte of the window */
-	size_t have;  /* bytes in it */
+	uint64_t len;	   /* of the file, bytes */
+	uint64_t split_ix; /* grains from this one on are ... */
+	uint64_t first;	   /* ... at this host byte, or behind it */
+	bool mixed;	   /* and one before it is behind that */
+	uint64_t at;	   /* host byte of the window */
+	size_t have;	   /* bytes in it */
 	uint8_t window[WINDOW_LEN];
 	uint8_t *stored, *grain; /* to unpack */
 };
@@ -84,6 +87,10 @@ static int64_t take_grain(struct scan *n, const struct marker *m, struct err *e)
 	rc = n->whole ? 1 : unpacks(n, m, e);
 	if (rc <= 0)
 		return rc;
+	if (grain_ix >= n->split_ix)
+		n->first = min_u64(n->first, m->host);
+	else if (n->first < m->host)
+		n->mixed = true;
 	gt = vmdk_stream_gt(n->x, n->s, grain_ix / n->x->gt_n, e);
 	if (!gt)
 		return -1;
@@ -137,15 +144,11 @@ static int walk(struct scan *n, struct err *e)
 	return 0;
 }
 
-int vmdk_stream_scan(
-    struct vmdk_extent *x, struct vmdk_stream *s, bool whole, struct err *e)
+static int scan(struct scan *n, struct err *e)
 {
-	struct scan *n = calloc(1, sizeof *n);
+	const struct vmdk_extent *x = n->x;
 	int rc = -1;
 
-	if (!n)
-		return err_nomem(e);
-	*n = (struct scan){.x = x, .s = s, .whole = whole};
 	/* The last grain may end inside a sector. */
 	n->len = round_up(host_size(x->file), SECTOR_LEN);
 	n->stored = malloc(2 * x->grain_len);
@@ -156,11 +159,53 @@ int vmdk_stream_scan(
 	else if (!n->stored || !n->grain)
 		err_nomem(e);
 	else {
-		s->end = max_u64(x->h.overhead, 1) * SECTOR_LEN;
+		n->s->end = max_u64(x->h.overhead, 1) * SECTOR_LEN;
 		rc = walk(n, e);
 	}
 	free(n->stored);
 	free(n->grain);
+	return rc;
+}
+
+int vmdk_stream_scan(
+    struct vmdk_extent *x, struct vmdk_stream *s, bool whole, struct err *e)
+{
+	struct scan *n = calloc(1, sizeof *n);
+	int rc;
+
+	if (!n)
+		return err_nomem(e);
+	*n = (struct scan){
+	    .x = x, .s = s, .whole = whole, .split_ix = UINT64_MAX};
+	rc = scan(n, e);
+	free(n);
+	return rc;
+}
+
+int vmdk_stream_find(struct vmdk_extent *x, bool whole, uint64_t split_ix,
+    uint64_t *host, struct err *e)
+{
+	struct vmdk_stream *s = vmdk_stream_new(x, e);
+	struct scan *n = s ? calloc(1, sizeof *n) : NULL;
+	int rc;
+
+	if (!n) {
+		vmdk_stream_delete(s, x->gd_n);
+		return err_nomem(e);
+	}
+	*n = (struct scan){.x = x,
+	    .s = s,
+	    .whole = whole,
+	    .split_ix = split_ix,
+	    .first = UINT64_MAX};
+	rc = scan(n, e);
+	*host = min_u64(n->first, s->end);
+	if (!rc && n->mixed)
+		rc = err_unsupported(e,
+		    "%s: its grains are not in the order of the disk: it "
+		    "cannot shrink; convert it",
+		    x->file->name);
+	vmdk_stream_delete(s, x->gd_n);
 	free(n);
 	return rc;
 }

@@ -87,19 +87,35 @@ int vmdk_desc_parse(struct vmdk_desc *d, char *text, const char *name,
 void vmdk_desc_clear(struct vmdk_desc *d);
 /* The value of a key, malloc'd, without its quotes; NULL: there is none. */
 char *vmdk_desc_get(const char *text, const char *key, struct err *e);
-/* The text with the line of a key replaced, added after that of `after`, or
- * (line NULL) left out; malloc'd. */
-char *vmdk_desc_edit(const char *text, const char *key, const char *line,
-    const char *after, struct err *e);
+/* The line after this one; NULL: there is none. */
+const char *vmdk_desc_next(const char *line);
+/* The value in a line that has that key; NULL: it has not. */
+const char *vmdk_desc_value(const char *line, const char *key);
+/* The first line of a key; NULL: there is none. */
+const char *vmdk_desc_find(const char *text, const char *key);
+bool vmdk_desc_is_extent(const char *line);
 /* Does it look like a descriptor file? */
 bool vmdk_desc_probe(const uint8_t *buf, size_t len);
 /* A CID that no image has yet, as likely as that can be. */
 uint32_t vmdk_cid_new(void);
-/* Put another text in place, or another CID into it. */
+
+/* ---- changing it (desc_edit.c) ------------------------------------------- */
+
+/* *text, malloc'd, with the line of a key changed, added after that of `after`,
+ * or (fmt NULL) left out. */
+int vmdk_desc_edit(char **text, const char *key, const char *after,
+    struct err *e, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+bool vmdk_desc_fits(const struct image *img, const char *text);
+/* Put another text in place, durable; takes it over, malloc'd. */
 int vmdk_desc_store(struct image *img, char *text, struct err *e);
-/* Another number of sectors, and the geometry. */
-int vmdk_desc_resize(struct image *img, uint64_t size, struct err *e);
+/* Another CID, in place, not durable yet. */
 int vmdk_desc_store_cid(struct image *img, uint32_t cid, struct err *e);
+/* The disk has `size` bytes, and its extents are the first `n` that it has, the
+ * last of them of `len` bytes, and those of the lines in `more`. */
+int vmdk_desc_resize(struct image *img, size_t n, uint64_t len,
+    const char *more, uint64_t size, struct err *e);
+/* Is the file as if no other text had been stored? */
+bool vmdk_desc_is_old(struct image *img);
 
 /* ---- headers of sparse extents (header.c) ------------------------------- */
 
@@ -118,6 +134,8 @@ struct vmdk_header {
 int vmdk_header_unpack(
     struct vmdk_header *h, const uint8_t *buf, const char *name, struct err *e);
 void vmdk_header_pack(const struct vmdk_header *h, uint8_t buf[SECTOR_LEN]);
+int vmdk_header_write(
+    struct hostfile *f, const struct vmdk_header *h, struct err *e);
 
 /* ---- the image ---------------------------------------------------------- */
 
@@ -223,6 +241,9 @@ int vmdk_stream_finish(struct vmdk_extent *x, struct err *e);
 void vmdk_stream_free(struct vmdk_extent *x);
 /* More tables; what is not closed says that in its header then. */
 int vmdk_stream_grow(struct vmdk_extent *x, uint64_t gd_n, struct err *e);
+/* Grains past `len` go, and the header says so. */
+int vmdk_stream_cut(
+    struct image *img, struct vmdk_extent *x, uint64_t len, struct err *e);
 /* The footer between its markers, at `host`. */
 int vmdk_footer_write(struct vmdk_extent *x, uint64_t host, struct err *e);
 

@@ -233,22 +233,126 @@ expect_err "backing_file must be a vmdk image"
 
 # ---- sizes --------------------------------------------------------------------
 
-for sub in monolithicSparse monolithicFlat streamOptimized; do
-	"$IMGCTL" convert -f raw -O vmdk -o subformat=$sub disk r.vmdk
-	cp disk r.raw
-	for size in 100M 5300M 30M 13M 40M; do
-		if [ $sub = streamOptimized ] &&
-			[ "$(numfmt --from=iec $size)" -lt 5000000000 ]; then
-			[ $size != 30M ] || expect_exit 1 "$IMGCTL" resize \
-				--shrink r.vmdk $size
-			[ $size = 100M ] || continue
-		fi
-		"$IMGCTL" resize -q --shrink r.vmdk $size
-		truncate -s $size r.raw
-		agree r.vmdk r.raw
-	done
-	rm r.vmdk r.raw
+# Both disks, r.vmdk and r.raw.
+resized()
+{
+	"$IMGCTL" resize -q --shrink r.vmdk "$1"
+	"$IMGCTL" resize -q --shrink -f raw r.raw "$1"
+	agree r.vmdk r.raw
+}
+
+extent_lines()
+{
+	tr -d '\0' <"$1" | grep -aE '^(RW|RDONLY) '
+}
+
+for sub in "${subformats[@]}"; do
+	mkdir r
+	cd r
+	"$IMGCTL" convert -f raw -O vmdk -o subformat="$sub" ../disk r.vmdk
+	cp ../disk r.raw
+	sizes=(100M 5300M 4G 30M 9000448 40M)
+	[ "$sub" != streamOptimized ] || sizes=(100M 30M 9000448 40M 5300M)
+	for size in "${sizes[@]}"; do
+		resized $size
+		# It is described as a new one of that size is.
+		"$IMGCTL" create -q -f vmdk -o subformat="$sub" new.vmdk $size
+		extent_lines new.vmdk | sed 's/new/r/' >lines
+		extent_lines r.vmdk | diff lines - || fail "$sub, $size"
+		for f in $(echo new*); do
+			[ -e "r${f#new}" ] || fail "$sub, $size: no r${f#new}"
+		done
+		[ "$(echo r*.vmdk | wc -w)" = "$(echo new* | wc -w)" ] ||
+			fail "$sub, $size: $(echo r*)"
+		rm new*
+		[ "$sub" != streamOptimized ] || python3 "$vmdk_py" walk r.vmdk
+	done >out
+	# What was cut off does not come back.
+	if [ "$sub" != streamOptimized ]; then
+		qemu-io -f vmdk -c 'write -P 3 39M 1M' r.vmdk >/dev/null
+		qemu-io -f raw -c 'write -P 3 39M 1M' r.raw >/dev/null
+	fi
+	resized 39500288
+	resized 50M
+	cd ..
+	rm -r r
 done
+
+# A stream whose last grains were not written last cannot shrink.
+"$IMGCTL" convert -f raw -O vmdk -o subformat=streamOptimized disk r.vmdk
+"$IMGCTL" bench -q -f vmdk -w -c 1 -s 64k -o 1M --pattern=7 r.vmdk
+cp r.vmdk before
+expect_exit 1 "$IMGCTL" resize --shrink r.vmdk 2M
+expect_err "its grains are not in the order of the disk"
+same before r.vmdk
+
+# A flat file that is longer than its extent, as a crash may leave it.
+extent vmfs "RW 2048 VMFS \"long.raw\"" >r.vmdk
+head -c 2M /dev/urandom >long.raw
+head -c 1M long.raw >r.raw
+resized 3M
+resized 1536k
+resized 2M
+[ "$(extent_lines r.vmdk)" = 'RW 4096 VMFS "long.raw"' ] || fail "$(cat r.vmdk)"
+for how in falloc full; do
+	"$IMGCTL" resize -q r.vmdk 3M
+	"$IMGCTL" resize -q --preallocation=$how r.vmdk 5M
+	[ "$(stat -c %b long.raw)" -ge 8192 ] || fail "not preallocated"
+	resized 3M
+done
+"$IMGCTL" create -q -f vmdk -o subformat=twoGbMaxExtentFlat p.vmdk 2G
+"$IMGCTL" resize -q --preallocation=falloc p.vmdk 2050M
+[ "$(stat -c %b p-f002.vmdk)" -ge 4096 ] || fail "not preallocated"
+expect_exit 1 "$IMGCTL" resize --preallocation=metadata r.vmdk 4M
+"$IMGCTL" create -q -f vmdk p.vmdk 1M
+expect_exit 1 "$IMGCTL" resize --preallocation=full p.vmdk 2M
+expect_err "cannot be preallocated"
+rm p*.vmdk
+
+# Extents are as long as those before them; files are not written over, nor
+# removed when they are used twice; nothing is left of what failed.
+extent twoGbMaxExtentFlat 'RW 2048 FLAT "one" 0
+RW 1024 FLAT "two" 0' >v.vmdk
+truncate -s 1M one
+truncate -s 512k two
+echo precious >v-f005.vmdk
+cp v.vmdk before
+expect_exit 1 "$IMGCTL" resize v.vmdk 6M
+expect_err "v-f005.vmdk': File exists"
+same before v.vmdk
+[ "$(echo v-f* two)" = "v-f005.vmdk two" ] || fail "left: $(echo v-f*)"
+[ "$(stat -c %s two)" = 524288 ] || fail "the file has another size"
+rm v-f005.vmdk
+"$IMGCTL" resize -q v.vmdk 4608k
+[ "$(extent_lines v.vmdk | tr '\n' ' ')" = "RW 2048 FLAT \"one\" 0 \
+RW 2048 FLAT \"two\" 0 RW 2048 FLAT \"v-f003.vmdk\" 0 \
+RW 2048 FLAT \"v-f004.vmdk\" 0 RW 1024 FLAT \"v-f005.vmdk\" 0 " ] ||
+	fail "$(cat v.vmdk)"
+expect_exit 1 "$IMGCTL" resize v.vmdk 4T
+expect_err "more than 2048 files"
+extent monolithicFlat 'RW 2048 FLAT "one" 0
+RW 1024 FLAT "two" 0
+RW 1024 FLAT "two" 1024' >v.vmdk
+cp v.vmdk before
+for size in 1M 1536k 3M; do
+	expect_exit 1 "$IMGCTL" resize --shrink v.vmdk $size
+	expect_err "has more than one extent in it"
+	same before v.vmdk
+done
+qemu-img convert -O raw v.vmdk v.raw
+for x in "-f vmdk v.vmdk" "-f raw v.raw"; do
+	# shellcheck disable=SC2086
+	"$IMGCTL" bench -q -w -c 3 -s 9000 -o 1M -S 700000 --pattern=4 $x
+done
+expect_exit 0 qemu-img compare -f raw -F vmdk v.raw v.vmdk
+for kind in cowd.vmdk:VMFSSPARSE none:ZERO; do
+	line="RW $sectors VMFSSPARSE \"cowd.vmdk\""
+	[ $kind = cowd.vmdk:VMFSSPARSE ] || line="RW 2048 ZERO"
+	extent vmfsSparse "$line" >v.vmdk
+	expect_exit 1 "$IMGCTL" resize v.vmdk 900M
+	expect_err "extents of type ${kind#*:} cannot be resized"
+done
+
 "$IMGCTL" measure -f raw -O vmdk --output=json disk >out
 "$IMGCTL" convert -f raw -O vmdk disk m.vmdk
 [ "$(jq .required out)" = "$(stat -c %s m.vmdk)" ] ||

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Changing the descriptor: another text, of which all lines but some stay.
+ *
+ * In a file of its own it is replaced as a whole; one that is inside a sparse
+ * extent is written in place, into the room that it has.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "vmdk.h"
+
+/* ---- text ---------------------------------------------------------------- */
+
+/* The text with the line of a key replaced, added after that of `after`, or
+ * (line NULL) left out; malloc'd. */
+static char *with_line(const char *text, const char *key, const char *line,
+    const char *after, struct err *e)
+{
+	const char *at = vmdk_desc_find(text, key), *rest;
+	char *out = NULL;
+	int rc;
+
+	if (at) {
+		rest = vmdk_desc_next(at);
+	} else {
+		at = vmdk_desc_find(text, after);
+		at = at ? vmdk_desc_next(at) : NULL;
+		rest = at;
+	}
+	if (!at)
+		at = text + strlen(text);
+	rc = asprintf(&out, "%.*s%s%s%s", (int)(at - text), text,
+	    line ? line : "", line ? "\n" : "", rest ? rest : "");
+	if (rc >= 0)
+		return out;
+	err_nomem(e);
+	return NULL;
+}
+
+int vmdk_desc_edit(char **text, const char *key, const char *after,
+    struct err *e, const char *fmt, ...)
+{
+	char *line = NULL, *changed;
+	va_list ap;
+	int rc = 0;
+
+	if (fmt) {
+		va_start(ap, fmt);
+		rc = vasprintf(&line, fmt, ap);
+		va_end(ap);
+	}
+	if (rc < 0)
+		return err_nomem(e);
+	changed = with_line(*text, key, line, after, e);
+	free(line);
+	if (!changed)
+		return -1;
+	free(*text);
+	*text = changed;
+	return 0;
+}
+
+/* ---- storing it ------------------------------------------------------------
+ */
+
+int vmdk_desc_store_cid(struct image *img, uint32_t cid, struct err *e)
+{
+	struct vmdk_desc *d = &vmdk_of(img)->desc;
+	const char *line = vmdk_desc_find(d->text, "CID"), *value;
+	char digits[9];
+
+	if (!line)
+		return 0;
+	value = vmdk_desc_value(line, "CID");
+	if (strspn(value, "0123456789abcdefABCDEF") != 8)
+		return 0;
+	snprintf(digits, sizeof digits, "%08" PRIx32, cid);
+	if (host_pwrite(
+		img->file, digits, 8, d->host + (uint64_t)(value - d->text), e))
+		return -1;
+	memcpy(d->text + (value - d->text), digits, 8);
+	d->cid = cid;
+	return 0;
+}
+
+bool vmdk_desc_fits(const struct image *img, const char *text)
+{
+	const struct vmdk *v = vmdk_of(img);
+
+	return strlen(text) <= (v->embedded ? v->desc.room : VMDK_DESC_LEN_MAX);
+}
+
+/* Zeroes fill the room that an embedded one had. */
+static int write_embedded(struct image *img, const char *text, struct err *e)
+{
+	const struct vmdk_desc *d = &vmdk_of(img)->desc;
+	size_t len = strlen(text), all = max_u64(len, strlen(d->text));
+	CLEANUP_FREE char *buf = calloc(1, all + 1);
+
+	if (!buf)
+		return err_nomem(e);
+	memcpy(buf, text, len);
+	return host_pwrite(img->file, buf, all, d->host, e) ||
+		       host_sync(img->file, e)
+		   ? -1
+		   : 0;
+}
+
+int vmdk_desc_store(struct image *img, char *text, struct err *e)
+{
+	struct vmdk *v = vmdk_of(img);
+	struct vmdk_desc next = {.host = v->desc.host, .room = v->desc.room};
+	int rc = vmdk_desc_parse(&next, text, img->name, v->embedded, e);
+
+	if (!rc && !vmdk_desc_fits(img, text))
+		rc = err_set(e, ERR_USAGE, ENOSPC,
+		    "%s: No space left in the descriptor", img->name);
+	if (!rc)
+		rc = v->embedded
+			 ? write_embedded(img, text, e)
+			 : host_replace(img->file, text, strlen(text), e);
+	if (rc) {
+		vmdk_desc_clear(&next);
+		return -1;
+	}
+	if (!next.create_type)
+		next.create_type = take(v->desc.create_type);
+	vmdk_desc_clear(&v->desc);
+	v->desc = next;
+	return 0;
+}
+
+bool vmdk_desc_is_old(struct image *img)
+{
+	const struct vmdk_desc *d = &vmdk_of(img)->desc;
+	size_t len = strlen(d->text);
+	CLEANUP_FREE char *found = calloc(1, len + 1);
+	struct err ignored = ERR_INIT;
+
+	return found &&
+	       !host_pread(img->file, found, len + 1, d->host, &ignored) &&
+	       !memcmp(found, d->text, len + 1);
+}
+
+/* ---- another size -----------------------------------------------------------
+ */
+
+/* The line of an extent, with another number of sectors. */
+static void put_resized(FILE *out, const char *line, uint64_t len)
+{
+	const char *number = line + strcspn(line, "RN");
+	const char *next = vmdk_desc_next(line);
+
+	number += strcspn(number, " \t");
+	number += strspn(number, " \t");
+	fprintf(
+	    out, "%.*s%" PRIu64, (int)(number - line), line, len / SECTOR_LEN);
+	number += strspn(number, "0123456789");
+	fwrite(number, 1, next ? (size_t)(next - number) : strlen(number), out);
+	if (!next)
+		fputc('\n', out);
+}
+
+/* The first `n` extents, the last of which has `len` bytes, and then `more`. */
+static void put_text(
+    FILE *out, const char *text, size_t n, uint64_t len, const char *more)
+{
+	const char *next;
+	size_t i = 0;
+
+	for (const char *p = text; p; p = next) {
+		next = vmdk_desc_next(p);
+		if (!vmdk_desc_is_extent(p) || ++i < n)
+			fwrite(
+			    p, 1, next ? (size_t)(next - p) : strlen(p), out);
+		else if (i == n)
+			put_resized(out, p, len);
+		if (vmdk_desc_is_extent(p) && i == n)
+			fputs(more, out);
+	}
+}
+
+static int edit_geometry(char **text, uint64_t size, struct err *e)
+{
+	CLEANUP_FREE char *value =
+	    vmdk_desc_get(*text, "ddb.geometry.heads", e);
+	uint64_t heads = value ? strtoull(value, NULL, 10) : 0;
+
+	if (err_is_set(e))
+		return -1;
+	if (!heads || heads > 255)
+		return 0;
+	return vmdk_desc_edit(text, "ddb.geometry.cylinders",
+	    "ddb.geometry.heads", e, "ddb.geometry.cylinders = \"%" PRIu64 "\"",
+	    size / SECTOR_LEN / (63 * heads));
+}
+
+int vmdk_desc_resize(struct image *img, size_t n, uint64_t len,
+    const char *more, uint64_t size, struct err *e)
+{
+	char *text = NULL;
+	size_t text_len = 0;
+	FILE *out = open_memstream(&text, &text_len);
+
+	if (!out)
+		return err_nomem(e);
+	put_text(out, vmdk_of(img)->desc.text, n, len, more);
+	if (fclose(out)) {
+		free(text);
+		return err_nomem(e);
+	}
+	if (!edit_geometry(&text, size, e))
+		return vmdk_desc_store(img, text, e);
+	free(text);
+	return -1;
+}
