@@ -275,6 +275,7 @@ static int grow(
     struct growth *g, char **lines, size_t *lines_len, struct err *e)
 {
 	struct vmdk *v = vmdk_of(g->img);
+	struct err ignored = ERR_INIT;
 	int rc;
 
 	g->lines = open_memstream(lines, lines_len);
@@ -287,15 +288,17 @@ static int grow(
 		undo(g);
 		return -1;
 	}
-	if (vmdk_extent_switch(last_old(g), g->len, e))
-		return image_fail(g->img, e);
-	if (!vmdk_desc_resize(g->img, g->old_n, g->len, *lines, g->size, e)) {
+	if (!vmdk_extent_switch(last_old(g), g->len, e) &&
+	    !vmdk_desc_resize(g->img, g->old_n, g->len, *lines, g->size, e)) {
 		vmdk_extent_forget(last_old(g), &g->dirs);
 		return 0;
 	}
-	if (!v->embedded && vmdk_desc_is_old(g->img))
-		undo(g);
-	return image_fail(g->img, e);
+	if (v->embedded || !vmdk_desc_is_old(g->img))
+		return image_fail(g->img, e);
+	undo(g);
+	return vmdk_extent_switch(last_old(g), g->old_len, &ignored)
+		   ? image_fail(g->img, e)
+		   : -1;
 }
 
 /* ---- shrinking

@@ -8,8 +8,9 @@
 
 #include "vmdk.h"
 
-#define VMDK_STREAM_GD_N_MAX (4u << 20) /* tables in memory: 128 TiB of disk   \
-					 */
+#define VMDK_STREAM_GD_N_MAX                                                   \
+	(4u << 20) /* tables in memory: 128 TiB of disk                        \
+		    */
 
 /* One grain table. */
 struct vmdk_gt {

@@ -9,6 +9,7 @@
  *	FAILCALL_ERRNO	how
  *	FAILCALL_CHANGES	set: only calls that change a file count, and
  *all from the Nth on fail
+ *	FAILCALL_KILL	set: it does not fail, the program is killed
  *	FAILCALL_REPORT	a file that gets the name of each call that failed;
  *			without FAILCALL_NTH, of each call
  *
@@ -20,6 +21,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fs.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -75,6 +77,8 @@ static bool path_fails(const char *call, bool changes, const char *path)
 	if (only_changes ? n < atol(nth) : n != atol(nth))
 		return false;
 	report(call, path);
+	if (getenv("FAILCALL_KILL"))
+		syscall(SYS_kill, getpid(), SIGKILL);
 	how = getenv("FAILCALL_ERRNO");
 	errno = how ? atoi(how) : EIO;
 	return true;
@@ -173,6 +177,13 @@ int renameat2(
 	if (name_fails("rename", true, to))
 		return -1;
 	return (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
+}
+
+int unlink(const char *path)
+{
+	if (getenv("FAILCALL_KILL") && name_fails("unlink", true, path))
+		return -1;
+	return (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
 }
 
 /* ---- contents ------------------------------------------------------------ */
