@@ -264,6 +264,8 @@ struct image {
 	uint32_t unit;	 /* bytes that a write reserves and locks; 1: none */
 	uint32_t grain;	 /* bytes that the mapping tells apart; 0: a unit */
 	bool refines;	 /* host holes are holes of the disk too (raw) */
+	bool placed;	 /* all of it has its place in the file: host holes are
+			    told to the byte, where others tell whole units */
 	uint8_t codec;	 /* enum codec that new packed units are written with;
 			    CODEC_NONE: it takes none */
 	bool packs_only; /* it takes no other units: packed ones may be longer

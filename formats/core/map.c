@@ -60,12 +60,13 @@ static void from_hole(const struct chain_extent *c, struct img_extent *out)
 /*
  * How far does the host file agree that there are zeroes, or data?  Formats
  * with units are refined by whole units: a unit that was written in part is
- * data.
+ * data.  Where the file has the disk as it is, holes are told as they are.
  */
 static uint64_t refined_len(
     const struct chain_extent *c, const struct host_extent *h, bool *zero)
 {
-	uint64_t unit = c->layer->refines ? 1 : c->layer->unit;
+	bool exact = c->layer->refines || c->layer->placed;
+	uint64_t unit = exact ? 1 : c->layer->unit;
 	uint64_t in_unit = c->x.guest % unit, len = h->len;
 
 	*zero = h->zero && !in_unit && (len >= unit || len == c->x.len);

@@ -86,6 +86,7 @@ static int open_flat(struct image *img, struct err *e)
 	    .solid = true,
 	    .keeps_data = true};
 	img->unit = h->block_len;
+	img->placed = h->type == VDI_STATIC;
 	atomic_store(&img->size, h->size);
 	return flat_init(
 	    &v->f, h->data_host, h->data_host + VDI_ZERO * space_len, e);

@@ -145,7 +145,7 @@ static int open_image(struct image *img, struct options *o, struct err *e)
 	}
 	atomic_store(&img->size, vpc_disk_size(&v->footer));
 	img->unit = FIXED_UNIT;
-	img->refines = is_fixed(img);
+	img->placed = is_fixed(img);
 	if (!is_fixed(img) && open_blocks(img, e)) {
 		close_image(img);
 		return -1;
