@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/core/object.h"
 #include "plugin/params.h"
 
 /*
@@ -80,6 +81,22 @@ static int set_format(struct params *p, const char *value)
 	return -1;
 }
 
+/* A thing that options of the image refer to, such as the key of its cipher. */
+static int add_object(const char *value)
+{
+	struct err e = ERR_INIT;
+	char *help = NULL;
+	int rc = object_add(value, &help, &e);
+
+	if (rc < 0)
+		nbdkit_error("object: %s", e.msg);
+	else if (rc > 0)
+		nbdkit_error("object: must be TYPE,id=ID,...");
+	free(help);
+	err_clear(&e);
+	return rc ? -1 : 0;
+}
+
 int params_set(struct params *p, const char *key, const char *value)
 {
 	if (!strcmp(key, "file"))
@@ -92,6 +109,8 @@ int params_set(struct params *p, const char *key, const char *value)
 		return set_cache(p, value);
 	if (!strcmp(key, "discard"))
 		return set_discard(p, value);
+	if (!strcmp(key, "object"))
+		return add_object(value);
 	if (!strcmp(key, "snapshot")) {
 		p->how.snapshot = value;
 		return 0;

@@ -363,7 +363,8 @@ static struct nbdkit_plugin plugin = {
 	"snapshot=NAME     Serve an internal snapshot, read-only.\n"
 	"backing=deny      Refuse an image that names other files.\n"
 	"cache=MODE        writeback, none, writethrough, directsync, unsafe.\n"
-	"discard=ignore    Keep space that is trimmed.",
+	"discard=ignore    Keep space that is trimmed.\n"
+	"object=OBJECT     A secret: secret,id=ID,file=PATH.",
     .magic_config_key = "file",
 
     .get_ready = image_get_ready,

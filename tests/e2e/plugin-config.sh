@@ -32,6 +32,9 @@ refused 'backing=maybe: must be allow or deny' plain.raw backing=maybe
 refused 'cache=fast: must be' plain.raw cache=fast
 refused 'discard=some: must be' plain.raw discard=some
 refused 'format=fancy: no such format' plain.raw format=fancy
+refused 'object: ' plain.raw object=secret,id=s
+refused 'object: ' plain.raw object=fancy,id=s
+refused 'object: must be TYPE' plain.raw object=help
 
 refused "$TMP/absent.raw" absent.raw
 refused 'No such file' absent.raw
