@@ -220,6 +220,7 @@ static int bench_run(void *args)
 #define FIELD(member) offsetof(struct bench_args, member)
 
 static const struct opt opts[] = {
+    OPT_OBJECT,
     OPT_IMAGE_OPTS,
     OPT_FORMAT(NULL),
     OPT_CACHE("writeback"),

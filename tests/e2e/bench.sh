@@ -33,6 +33,18 @@ expect_exit 0 qemu-img check -q a.qcow2
 expect_exit 0 "$IMGCTL" bench --latency -c 100 a.qcow2
 expect_out "read: "
 
+# An encrypted image.
+secret=(--object secret,id=s,data=hush)
+expect_exit 0 "$IMGCTL" create -q "${secret[@]}" -f luks \
+	-o key-secret=s,iter-time=1 a.luks 1M
+expect_exit 0 "$IMGCTL" bench -q "${secret[@]}" -w --pattern 5 -c 16 -s 64k \
+	--image-opts driver=luks,key-secret=s,file.filename=a.luks
+expect_exit 0 qemu-io "${secret[@]}" -c 'read -P 5 0 1M' \
+	--image-opts driver=luks,key-secret=s,file.filename=a.luks
+expect_exit 1 "$IMGCTL" bench -c 1 \
+	--image-opts driver=luks,key-secret=s,file.filename=a.luks
+expect_err "No secret with id 's'"
+
 while IFS='|' read -r options message; do
 	# shellcheck disable=SC2086
 	expect_exit 1 "$IMGCTL" bench $options a.qcow2
