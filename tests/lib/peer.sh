@@ -17,10 +17,10 @@ THEIRS=$(command -v qemu-img)
 
 # Advice has no prefix and ends its line; the list of suffixes is advice.  That
 # a file could not be opened is said never, once or twice.  Only we know who
-# holds a lock, and say what to do about bitmaps.
+# holds a lock, and say what to do about bitmaps.  Only it has modules.
 plain_err()
 {
-	sed -i -e 's/^qemu-img: kilobytes, /kilobytes, /' \
+	sed -i -e '/^qemu: module block-/d' -e 's/^qemu-img: kilobytes, /kilobytes, /' \
 		-e "s/\(Could not open '[^']*': \)\1/\1/" \
 		-e "s/Could not open '[^']*': \(Failed to \)/\1/" \
 		-e '/^It is in use by process /d' \
