@@ -38,15 +38,16 @@ uint8_t *textfile_read(int dir, const char *path, size_t *len, struct err *e)
 		return NULL;
 	}
 	n = fd < 0 ? -1 : read_some(fd, buf, TEXTFILE_LEN_MAX + 1);
-	if (n < 0) {
-		err_sys(e, errno, "Unable to read %s", path);
-		return NULL;
+	if (n >= 0 && n <= (ssize_t)TEXTFILE_LEN_MAX) {
+		*len = (size_t)n;
+		return take(buf);
 	}
-	if (n > (ssize_t)TEXTFILE_LEN_MAX) {
+	if (n < 0)
+		err_sys(e, errno, "Unable to read %s", path);
+	else
 		err_usage(
 		    e, "%s is longer than %u bytes", path, TEXTFILE_LEN_MAX);
-		return NULL;
-	}
-	*len = (size_t)n;
-	return take(buf);
+	/* It may be a secret. */
+	explicit_bzero(buf, TEXTFILE_LEN_MAX + 2);
+	return NULL;
 }

@@ -50,6 +50,9 @@ static int tune_pbkdf2(
 	uint64_t took = 0, most = KDF_COST_MAX;
 	uint32_t n = 1u << 11;
 
+	k->iterations = ITERATIONS_MIN;
+	if (!ms)
+		return 0;
 	k->iterations = 1;
 	most /= kdf_cost(k, out_len);
 	while (took < MEASURE_NS && n < most / 2) {
