@@ -8,7 +8,7 @@
 packages_build=(gcc libc6-dev meson ninja-build pkg-config libjansson-dev
 	zlib1g-dev libbz2-dev liblzma-dev libdeflate-dev libisal-dev
 	libzstd-dev liburing-dev libmnl-dev libnbd-dev libgnutls28-dev
-	libgcrypt20-dev nbdkit-plugin-dev)
+	libgcrypt20-dev nettle-dev nbdkit-plugin-dev)
 # To make, serve and look at the demo disk.
 packages_demo=(e2fsprogs file libnbd-bin nbdkit)
 # To test: other compilers and checkers, and the peers.

@@ -15,11 +15,13 @@
 #include "gcrypt.h"
 #include "hash.h"
 #include "keymem.h"
+#include "twofish192.h"
 
 #define BLOCK_MAX 16u
 
 struct handle {
 	gcry_cipher_hd_t data, iv; /* iv: for IV_ESSIV, else NULL */
+	struct twofish192 *own;	   /* in place of `data`, or NULL */
 	struct handle *next;
 };
 
@@ -45,23 +47,31 @@ static const struct {
     {"serpent", 24, GCRY_CIPHER_SERPENT192},
     {"serpent", 32, GCRY_CIPHER_SERPENT256},
     {"twofish", 16, GCRY_CIPHER_TWOFISH128},
+    {"twofish", 24, TWOFISH192_ALGO},
     {"twofish", 32, GCRY_CIPHER_TWOFISH},
     {"cast5", 16, GCRY_CIPHER_CAST5},
     {"camellia", 16, GCRY_CIPHER_CAMELLIA128},
     {"camellia", 24, GCRY_CIPHER_CAMELLIA192},
     {"camellia", 32, GCRY_CIPHER_CAMELLIA256},
     {"blowfish", 16, GCRY_CIPHER_BLOWFISH},
+    {"blowfish", 32, GCRY_CIPHER_BLOWFISH},
+    {"blowfish", 56, GCRY_CIPHER_BLOWFISH},
+    {"seed", 16, GCRY_CIPHER_SEED},
     {"des3_ede", 24, GCRY_CIPHER_3DES},
     {"des", 8, GCRY_CIPHER_DES},
     {"sm4", 16, GCRY_CIPHER_SM4},
 };
 
+static bool have_algo(int algo)
+{
+	return algo == TWOFISH192_ALGO || !gcry_cipher_test_algo(algo);
+}
+
 static int find_algo(const char *name, size_t key_len)
 {
 	for (size_t i = 0; i < ARRAY_N(algos); i++)
 		if (!strcmp(algos[i].name, name) &&
-		    algos[i].key_len == key_len &&
-		    !gcry_cipher_test_algo(algos[i].algo))
+		    algos[i].key_len == key_len && have_algo(algos[i].algo))
 			return algos[i].algo;
 	return 0;
 }
@@ -143,7 +153,9 @@ int cipher_spec_parse(struct cipher_spec *s, const char *name, const char *mode,
 		if (!xts || key_len % 2 == 0)
 			s->algo = find_algo(name, xts ? key_len / 2 : key_len);
 	}
-	if (s->algo)
+	if (s->algo == TWOFISH192_ALGO)
+		s->block_len = TWOFISH192_BLOCK_LEN;
+	else if (s->algo)
 		s->block_len = gcry_cipher_get_algo_blklen(s->algo);
 	if (s->algo && !parse_iv(s, name, mode) &&
 	    (s->mode != GCRY_CIPHER_MODE_XTS || s->block_len == BLOCK_MAX))
@@ -171,7 +183,19 @@ static void handle_free(struct handle *h)
 		return;
 	gcry_cipher_close(h->data);
 	gcry_cipher_close(h->iv);
+	twofish192_free(h->own);
 	free(h);
+}
+
+static int open_data(const struct cipher *c, struct handle *h, struct err *e)
+{
+	const struct cipher_spec *s = &c->spec;
+
+	if (s->algo != TWOFISH192_ALGO)
+		return open_one(
+		    &h->data, s->algo, s->mode, c->key, s->key_len, e);
+	h->own = twofish192_new(c->key, s->key_len, e);
+	return h->own ? 0 : -1;
 }
 
 static struct handle *handle_new(const struct cipher *c, struct err *e)
@@ -183,7 +207,7 @@ static struct handle *handle_new(const struct cipher *c, struct err *e)
 		err_nomem(e);
 		return NULL;
 	}
-	if (!open_one(&h->data, s->algo, s->mode, c->key, s->key_len, e) &&
+	if (!open_data(c, h, e) &&
 	    (s->iv != IV_ESSIV ||
 		!open_one(&h->iv, s->iv_algo, GCRY_CIPHER_MODE_ECB,
 		    c->key + CIPHER_KEY_MAX, hash_len(s->iv_hash), e)))
@@ -295,34 +319,40 @@ static gcry_error_t make_iv(const struct cipher_spec *s, struct handle *h,
 }
 
 static gcry_error_t set_iv(
-    const struct cipher_spec *s, struct handle *h, uint64_t sector)
+    const struct cipher_spec *s, struct handle *h, const uint8_t *iv)
 {
-	uint8_t iv[BLOCK_MAX];
-	gcry_error_t code;
-
 	if (s->iv == IV_NONE)
 		return 0;
-	code = make_iv(s, h, sector, iv);
-	if (code)
-		return code;
 	return s->mode == GCRY_CIPHER_MODE_CTR
 		   ? gcry_cipher_setctr(h->data, iv, s->block_len)
 		   : gcry_cipher_setiv(h->data, iv, s->block_len);
+}
+
+static gcry_error_t run_one(const struct cipher_spec *s, struct handle *h,
+    bool encrypt, uint8_t *dst, const uint8_t *src, uint64_t sector)
+{
+	uint8_t iv[BLOCK_MAX];
+	gcry_error_t code = make_iv(s, h, sector, iv);
+	size_t n = s->sector_len;
+
+	if (h->own && !code)
+		twofish192_run(h->own, s->mode, encrypt, dst, src, n, iv);
+	else if (!code)
+		code = set_iv(s, h, iv);
+	if (h->own || code)
+		return code;
+	return (encrypt ? gcry_cipher_encrypt : gcry_cipher_decrypt)(
+	    h->data, dst, n, src, n);
 }
 
 static gcry_error_t run(const struct cipher_spec *s, struct handle *h,
     bool encrypt, uint8_t *dst, const uint8_t *src, size_t len, uint64_t sector)
 {
 	gcry_error_t code = 0;
-	size_t n = s->sector_len;
 
-	for (size_t at = 0; !code && at < len; at += n) {
-		code = set_iv(s, h, sector + at / SECTOR_LEN);
-		if (!code)
-			code = (encrypt ? gcry_cipher_encrypt
-					: gcry_cipher_decrypt)(
-			    h->data, dst + at, n, src + at, n);
-	}
+	for (size_t at = 0; !code && at < len; at += s->sector_len)
+		code = run_one(s, h, encrypt, dst + at, src + at,
+		    sector + at / SECTOR_LEN);
 	return code;
 }
 

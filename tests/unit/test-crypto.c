@@ -108,6 +108,12 @@ static const struct {
 	"b8c71a440632ba0d3c83c95a5b1916c02dc7c95782fe947ae5642d8c65e99cd3"},
     {"blowfish", "cbc-benbi", 16,
 	"ec737a3477ae7f3c032614954d8cadaf5143210e55f518f5e0d61e5c62a2340e"},
+    {"blowfish", "cbc-benbi", 32,
+	"918b2adb753666e6ece7756fb3adbae315ffa09a0c3d74aca627732e07cde4df"},
+    {"blowfish", "cbc-benbi", 56,
+	"1c9dc186cc8b5e15009b7eaabf8584f4efb735a59c76c78b5121f902d7065d55"},
+    {"seed", "cbc-plain64", 16,
+	"66bd91d5457f04bd25128e94b8d8e28b4b44e99fb83fe8ca2586bc818678600f"},
     {"des3_ede", "cbc-plain64", 24,
 	"6243b656b58a41e749d072cb60d7f88781ddf4fd0c6d32450bb07534403573cc"},
     {"sm4", "cbc-plain64", 16,
@@ -137,6 +143,30 @@ static void modes(void **state)
 		assert_memory_equal(buf, plain, 512);
 		cipher_free(c);
 	}
+}
+
+/* The first of the table that Twofish's authors have published for keys of 192
+ * bits: each key is made of the plain texts before. */
+static void twofish192(void **state)
+{
+	uint8_t text[4 * 16] = {0}, key[24] = {0}, sector[512] = {0};
+	struct err e = ERR_INIT;
+	struct cipher *c;
+
+	(void)state;
+	for (unsigned i = 1; i < 4; i++) {
+		c = make("twofish", "ecb", key, sizeof key);
+		memcpy(sector, text + 16 * (i - 1), 16);
+		assert_int_equal(
+		    cipher_encrypt(c, sector, sector, 512, 0, &e), 0);
+		memcpy(text + 16 * i, sector, 16);
+		memcpy(key + 16, key, 8);
+		memcpy(key, text + 16 * (i - 1), 16);
+		cipher_free(c);
+	}
+	assert_hex(text + 16, "efa71f788965bd4453f860178fc19101");
+	assert_hex(text + 32, "88b2b2706b105e36b446bb6d731a1e88");
+	assert_hex(text + 48, "39da69d6ba4997d585b6dc073ca341b2");
 }
 
 static void refused(void **state)
@@ -401,6 +431,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(ieee1619),
 	    cmocka_unit_test(modes),
+	    cmocka_unit_test(twofish192),
 	    cmocka_unit_test(refused),
 	    cmocka_unit_test(long_sectors),
 	    cmocka_unit_test(threads),
