@@ -290,6 +290,7 @@ static int bochs_check(struct image *img, struct img_check *out,
 }
 
 const struct driver bochs_driver = {
+    .no_backing = true,
     .info = {.name = "bochs", .can_check = true},
     .read_only = true,
     .probe = bochs_probe,

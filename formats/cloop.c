@@ -135,6 +135,7 @@ static int cloop_check(struct image *img, struct img_check *out,
 }
 
 const struct driver cloop_driver = {
+    .no_backing = true,
     .info = {.name = "cloop", .can_check = true},
     .read_only = true,
     .probe = cloop_probe,

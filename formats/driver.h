@@ -19,6 +19,7 @@
 #include "core/bitmap.h"
 #include "core/gate.h"
 #include "core/lock.h"
+#include "core/node.h"
 #include "core/pin.h"
 #include "core/quarantine.h"
 #include "core/range.h"
@@ -123,7 +124,8 @@ struct probe_in {
 
 struct driver {
 	struct img_format info;
-	bool read_only; /* images of it are never opened for writing */
+	bool read_only;	 /* images of it are never opened for writing */
+	bool no_backing; /* nothing can show through: all of it is there */
 
 	/*
 	 * Is the file of this format?  Claims as little as it can: of a file
@@ -218,7 +220,7 @@ struct driver {
 	/*
 	 * The image below, which is open for writing, is going to get what this
 	 * one has: then it is another one to whoever else is above it.  This
-	 * image takes note, and after a crash still knows what is below it.  The
+	 * image takes note, and after a crash still knows what is below it. The
 	 * gate is closed, everything is committed.  Optional.
 	 */
 	int (*renew_below)(struct image *img, struct err *e);
@@ -282,8 +284,9 @@ struct image {
 	bool has_backing;      /* something is below, whether opened or not */
 	struct tables *tables; /* of the driver, or NULL */
 
-	struct image *backing; /* or NULL */
-	bool probed;	       /* format was guessed */
+	enum node_detect detect_zeroes; /* of writes to the disk */
+	struct image *backing;		/* or NULL */
+	bool probed;			/* format was guessed */
 
 	struct gate gate;
 	struct range_locks ranges;

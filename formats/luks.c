@@ -312,6 +312,7 @@ static int describe(struct image *img, struct img_info *out, struct err *e)
 }
 
 const struct driver luks_driver = {
+    .no_backing = true,
     .info =
 	{
 	    .name = "luks",

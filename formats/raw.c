@@ -29,26 +29,23 @@ static int read_part(
 		return -1;
 	if (r->start > file_len)
 		return err_usage(e,
-		    "%s: offset %llu is past the end of the file, %llu",
-		    img->name, (unsigned long long)r->start,
-		    (unsigned long long)file_len);
+		    "Offset (%llu) cannot be greater than size of the "
+		    "containing file (%llu)",
+		    (unsigned long long)r->start, (unsigned long long)file_len);
 	len = file_len - r->start;
 	given = options_size(o, "size", &len, e);
 	if (given < 0)
 		return -1;
 	r->part = given;
-	if (!is_aligned(r->start, SECTOR_LEN) ||
-	    (given && !is_aligned(len, SECTOR_LEN)))
-		return err_usage(e,
-		    "%s: offset and size must be multiples of 512 bytes",
-		    img->name);
+	if (given && !is_aligned(len, SECTOR_LEN))
+		return err_usage(e, "Specified size is not multiple of 512");
 	if (!range_ok(r->start, len, file_len))
 		return err_usage(e,
-		    "%s: The sum of offset (%llu) and size (%llu) has to be "
+		    "The sum of offset (%llu) and size (%llu) has to be "
 		    "smaller or equal to the actual size of the containing "
 		    "file (%llu)",
-		    img->name, (unsigned long long)r->start,
-		    (unsigned long long)len, (unsigned long long)file_len);
+		    (unsigned long long)r->start, (unsigned long long)len,
+		    (unsigned long long)file_len);
 	atomic_store(&img->size, len);
 	return 0;
 }
@@ -162,6 +159,7 @@ static int raw_describe(struct image *img, struct img_info *out, struct err *e)
 }
 
 const struct driver raw_driver = {
+    .no_backing = true,
     .info =
 	{
 	    .name = "raw",

@@ -46,22 +46,23 @@ static const struct driver *choose_driver(
 	return drv;
 }
 
-/* What any format takes; the caller has taken `driver` and `file`. */
+/* What any format takes; the caller has taken `driver` and `file`, and what
+ * tree_flags() reads. */
 static int generic_options(struct options *o, struct image *img, struct err *e)
 {
-	static const char *const accepted[] = {"node-name", "auto-read-only",
-	    "detect-zeroes", "force-share", "cache.direct", "cache.no-flush",
-	    "read-only", NULL};
-	const char *discard = options_get(o, "discard");
+	static const char *const taken[] = {
+	    "cache.direct", "cache.no-flush", "read-only", NULL};
+	struct node_options node;
 
-	for (unsigned i = 0; accepted[i]; i++)
-		options_get(o, accepted[i]);
-	if (!discard)
-		return 0;
-	if (!strcmp(discard, "unmap") || !strcmp(discard, "on"))
+	for (unsigned i = 0; taken[i]; i++)
+		options_get(o, taken[i]);
+	if (node_options_read(o, &node, e))
+		return -1;
+	if (node.discard_given)
+		img->flags &= ~IMG_O_DISCARD;
+	if (node.discard)
 		img->flags |= IMG_O_DISCARD;
-	else if (strcmp(discard, "ignore") && strcmp(discard, "off"))
-		return err_usage(e, "Invalid discard option");
+	img->detect_zeroes = node.detect_zeroes;
 	return 0;
 }
 
@@ -139,9 +140,13 @@ static int open_backing(
 
 	if (!sub)
 		return -1;
+	if (img->drv->no_backing && ((given && *given) || !options_empty(sub)))
+		return err_usage(e, "Driver doesn't support backing files");
 	if (given && *given)
 		return err_usage(e,
-		    "Cannot find device='%s' nor node-name='%s'", given, given);
+		    "Could not open backing file: Cannot find device='%s' nor "
+		    "node-name='%s'",
+		    given, given);
 	if ((l->how->flags & IMG_O_NO_BACKING) ||
 	    l->how->gate == IMG_GATE_METADATA)
 		return 0;

@@ -22,6 +22,7 @@
 #include "packed.h"
 #include "read.h"
 #include "request.h"
+#include "zero.h"
 #include "write.h"
 
 /* Bytes of one read of stored units, unless one unit is more. */
@@ -294,6 +295,7 @@ static int start_write(struct image *img, struct img_request *rq,
 	int rc;
 
 	if ((rq->flags & IMG_FUA) || image_writes_through(img) ||
+	    (img->detect_zeroes && is_zero(rq->buf, rq->len)) ||
 	    rawguard_concerns(img, rq->off, rq->len))
 		return 0;
 	rc = write_tryenter(img, &p->guard, rq->len, rq->off, e);

@@ -101,6 +101,7 @@ bool storage_is_driver(const char *name)
 /* What every kind of storage takes. */
 static int common_flags(struct options *o, unsigned *host_flags, struct err *e)
 {
+	struct node_options node;
 	bool yes;
 
 	if (options_bool(o, "cache.direct", &yes, e) == 1)
@@ -110,11 +111,15 @@ static int common_flags(struct options *o, unsigned *host_flags, struct err *e)
 		*host_flags |= HOST_NOSYNC;
 	if (options_bool(o, "read-only", &yes, e) == 1 && yes)
 		*host_flags &= ~HOST_RDWR;
-	options_get(o, "node-name");
-	options_get(o, "auto-read-only");
-	options_get(o, "discard");
-	options_get(o, "detect-zeroes");
-	return err_is_set(e) ? -1 : 0;
+	if (err_is_set(e) || node_options_read(o, &node, e))
+		return -1;
+	if (!node.force_share)
+		return 0;
+	if (*host_flags & HOST_RDWR)
+		return err_usage(
+		    e, "force-share=on can only be used with read-only images");
+	*host_flags |= HOST_NOLOCK;
+	return 0;
 }
 
 static int check_unused(
@@ -129,6 +134,23 @@ static int check_unused(
 		      : 0;
 }
 
+/* What only tunes the other program is checked, and changes nothing here. */
+static int file_tuning(struct options *o, struct err *e)
+{
+	const char *manager = options_get(o, "pr-manager");
+	uint64_t batch;
+	bool yes;
+
+	if (options_u64(o, "aio-max-batch", &batch, e) < 0 ||
+	    options_bool(o, "drop-cache", &yes, e) < 0 ||
+	    options_bool(o, "x-check-cache-dropped", &yes, e) < 0)
+		return -1;
+	return manager ? err_usage(e,
+			     "No persistent reservation manager with id '%s'",
+			     manager)
+		       : 0;
+}
+
 static int file_flags(struct options *o, unsigned *host_flags, struct err *e)
 {
 	const char *locking = options_get(o, "locking");
@@ -137,13 +159,17 @@ static int file_flags(struct options *o, unsigned *host_flags, struct err *e)
 	if (locking && !strcmp(locking, "off"))
 		*host_flags |= HOST_NOLOCK;
 	else if (locking && strcmp(locking, "on") && strcmp(locking, "auto"))
-		return err_usage(e,
-		    "Parameter 'locking' does not accept value '%s'", locking);
+		return err_usage(e, "invalid parameter value: %s", locking);
 	if (aio && strcmp(aio, "threads") && strcmp(aio, "native") &&
 	    strcmp(aio, "io_uring"))
-		return err_usage(
-		    e, "Parameter 'aio' does not accept value '%s'", aio);
-	return common_flags(o, host_flags, e);
+		return err_usage(e, "invalid parameter value: %s", aio);
+	if (common_flags(o, host_flags, e) || file_tuning(o, e))
+		return -1;
+	if (aio && !strcmp(aio, "native") && !(*host_flags & HOST_DIRECT))
+		return err_usage(e,
+		    "aio=native was specified, but it requires "
+		    "cache.direct=on, which was not specified.");
+	return 0;
 }
 
 static struct hostfile *open_file(

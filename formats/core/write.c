@@ -28,6 +28,7 @@
 #include "read.h"
 #include "request.h"
 #include "write.h"
+#include "zero.h"
 
 bool extent_in_place(const struct extent *x)
 {
@@ -354,6 +355,11 @@ int img_pwrite(struct image *img, const void *buf, size_t len, uint64_t off,
 	struct write_guard g;
 	int rc;
 
+	if (img->detect_zeroes && len && is_zero(buf, len))
+		return img_zero(img, len, off,
+		    img->detect_zeroes == DETECT_UNMAP ? flags | IMG_MAY_TRIM
+						       : flags,
+		    e);
 	if (write_enter(img, &g, len, off, e))
 		return -1;
 	rc = write_range(img, buf, len, off, e);

@@ -175,6 +175,7 @@ static int dmg_map(struct image *img, uint64_t guest, uint64_t len,
 }
 
 const struct driver dmg_driver = {
+    .no_backing = true,
     .info = {.name = "dmg", .can_check = true},
     .read_only = true,
     .probe = dmg_probe,

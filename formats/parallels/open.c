@@ -62,10 +62,7 @@ static int read_options(struct options *o, struct err *e)
 	if (options_size(o, "prealloc-size", &len, e) < 0)
 		return -1;
 	if (mode && strcmp(mode, "falloc") && strcmp(mode, "truncate"))
-		return err_usage(e,
-		    "Parameter 'prealloc-mode' does not accept "
-		    "value '%s'",
-		    mode);
+		return err_usage(e, "invalid parameter value: %s", mode);
 	return 0;
 }
 

@@ -23,6 +23,11 @@ static int check_format(
 	const char *format = options_get(sub, "format");
 	const char *ours = method_name(q->h.crypt_method);
 
+	if (format && q->h.crypt_method == QCOW2_CRYPT_NONE)
+		return err_usage(e,
+		    "No encryption in image header, but options specified "
+		    "format '%s'",
+		    format);
 	if (!format || !strcmp(format, ours))
 		return 0;
 	return err_usage(e,
@@ -60,14 +65,19 @@ int qcow2_crypt_open(struct image *img, struct options *o, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
 	CLEANUP(options) struct options *sub = options_sub(o, "encrypt", e);
-	const char *id, *pass;
+	const char *id, *pass, *unused;
 
 	if (!sub)
 		return -1;
 	id = options_get(sub, "key-secret");
+	if (check_format(q, sub, e))
+		return -1;
 	if (q->h.crypt_method == QCOW2_CRYPT_NONE)
 		return 0;
-	if (check_format(q, sub, e) || read_header(img, e))
+	unused = options_unused(sub);
+	if (unused)
+		return err_usage(e, "Parameter '%s' is unexpected", unused);
+	if (read_header(img, e))
 		return -1;
 	if (!needs_key(img))
 		return 0;

@@ -134,11 +134,21 @@ static int open_data_file(struct image *img, struct options *o, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
 	CLEANUP(options) struct options *sub = options_sub(o, "data-file", e);
+	const char *node = options_get(o, "data-file");
 	CLEANUP_FREE char *name = NULL;
 
 	q->data = img->file;
-	if (!sub || !(q->h.incompatible & QCOW2_I_DATA_FILE))
-		return sub ? 0 : -1;
+	if (!sub)
+		return -1;
+	if (node)
+		return err_usage(e,
+		    "Cannot find device='%s' nor node-name='%s'", node, node);
+	if (!(q->h.incompatible & QCOW2_I_DATA_FILE))
+		return options_empty(sub)
+			   ? 0
+			   : err_usage(e,
+				 "'data-file' can only be set for images with "
+				 "an external data file");
 	q->data = NULL;
 	if (img->open_gate == IMG_GATE_METADATA)
 		return 0;

@@ -14,17 +14,39 @@
 #define CACHE_LEN_MIN	  (1u * MiB)
 #define CACHE_LEN_MAX	  (1u * GiB)
 
+/* Do these sizes of caches go together? */
+static int check_caches(const struct options *o, uint64_t total, uint64_t l2,
+    uint64_t counts, struct err *e)
+{
+	if (!options_has(o, "cache-size"))
+		return 0;
+	if (options_has(o, "l2-cache-size") &&
+	    options_has(o, "refcount-cache-size"))
+		return err_usage(e,
+		    "cache-size, l2-cache-size and refcount-cache-size may not "
+		    "be set at the same time");
+	if (l2 > total)
+		return err_usage(e, "l2-cache-size may not exceed cache-size");
+	if (counts > total)
+		return err_usage(
+		    e, "refcount-cache-size may not exceed cache-size");
+	return 0;
+}
+
 /* Sizes of caches: the sum is ours. */
 static int read_caches(struct qcow2 *q, struct options *o, struct err *e)
 {
-	uint64_t total = 0, l2 = 0, counts = 0, interval, entry = 0;
+	uint64_t total = 0, l2 = 0, counts = 0, interval = 0, entry = 0;
 
 	if (options_size(o, "cache-size", &total, e) < 0 ||
 	    options_size(o, "l2-cache-size", &l2, e) < 0 ||
 	    options_size(o, "refcount-cache-size", &counts, e) < 0 ||
 	    options_u64(o, "cache-clean-interval", &interval, e) < 0 ||
-	    options_size(o, "l2-cache-entry-size", &entry, e) < 0)
+	    options_size(o, "l2-cache-entry-size", &entry, e) < 0 ||
+	    check_caches(o, total, l2, counts, e))
 		return -1;
+	if (interval > UINT32_MAX)
+		return err_usage(e, "Cache clean interval too big");
 	if (entry &&
 	    (!is_pow2(entry) || entry < SECTOR_LEN || entry > q->cluster_len))
 		return err_usage(e,

@@ -128,7 +128,7 @@ static int read_size(struct vpc *v, struct options *o, struct err *e)
 	else if (!strcmp(how, "chs"))
 		memcpy(v->footer.creator, "qemu", 4);
 	else
-		return err_usage(e, "Invalid size calculation algorithm");
+		return err_usage(e, "Invalid size calculation mode: '%s'", how);
 	return 0;
 }
 
