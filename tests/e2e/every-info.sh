@@ -89,10 +89,30 @@ compared()
 	done
 }
 
+# Options that every image takes reach this one: as --image-opts and as json:,
+# with the backing file that is given, and what nobody knows is refused.
+opened()
+{
+	local more=,read-only=on,auto-read-only=on,cache.direct=off
+	more+=,cache.no-flush=on,discard=unmap,detect-zeroes=unmap
+	more+=,force-share=on,node-name=top,file.driver=file,file.locking=off
+	more+=,file.aio=threads,file.aio-max-batch=8,file.force-share=on
+	[ "$made" != over ] ||
+		more+=,backing.driver=$format,backing.file.filename=base.$format
+	holds "$opts$more" oracle
+	ours compare "${secret[@]}" --image-opts \
+		"driver=raw,file.filename=oracle" "$opts$more"
+	ours map --output=json "${secret[@]}" "$(as_json "$opts$more")"
+	ours convert "${secret[@]}" "$(as_json "$opts")" out.raw
+	same oracle out.raw
+	expect_exit 1 "$IMGCTL" map "${secret[@]}" --image-opts "$opts,bogus=1"
+	expect_err "Block format '$format' does not support the option 'bogus'"
+}
+
 probe()
 {
 	ours info --output=json "$image"
 	[ "$(jq -r .format "$TMP/out")" = "$format" ] || fail "$(cat "$TMP/out")"
 }
 
-every info checked mapped compared probe
+every info checked mapped compared opened probe

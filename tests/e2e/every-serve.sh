@@ -57,9 +57,8 @@ served()
 plugin()
 {
 	"$IMGCTL" map --output=json "${with[@]}" "$it" >"$TMP/map.json"
-	start_nbdkit -r "$PLUGIN" object="${secret[1]}" "json:$(jq -n --arg t \
-		"$opts" '$t | split(",") | map(split("=") | {(.[0]): .[1]}) |
-			add | .["file.filename"] |= "'"$PWD"'/\(.)"')"
+	start_nbdkit -r "$PLUGIN" object="${secret[1]}" \
+		"$(as_json "${opts/filename=/filename=$PWD/}")"
 	status_is_map
 	reads_oracle
 	stop_server

@@ -155,6 +155,13 @@ cell()
 	"$1"
 }
 
+# as_json OPTS: the same options as a json: name.
+as_json()
+{
+	echo "json:$(jq -n --arg t "$1" '$t | split(",") |
+		map(split("=") | {(.[0]): .[1]}) | add')"
+}
+
 # ours ARG...: imgctl must succeed; output in $TMP/out.
 ours()
 {
