@@ -127,8 +127,6 @@ int flat_scan(struct flat *f, int (*structures)(struct flat *f, struct err *e),
     struct err *e);
 /* The table is elsewhere or has another length; everything is committed. */
 void flat_use_table(struct flat *f, uint64_t host, uint64_t block_n);
-/* Copy what a block has from one place to another. */
-int flat_copy(struct flat *f, uint64_t from, uint64_t to, struct err *e);
 /*
  * Blocks whose space begins in [from, to) go elsewhere; the table is committed.
  * Nothing is put there; what is free there is owned now.

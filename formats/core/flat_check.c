@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "duplicate.h"
 #include "flat.h"
 #include "request.h"
 
@@ -86,7 +87,8 @@ static int unshare_block(struct flat *f, uint64_t ix,
 	if (!clusterset_any(&u->kept, unit, n))
 		return clusterset_add(&u->kept, unit, n, e);
 	if (flat_take(f, 1, &next.host, &got, e) ||
-	    flat_copy(f, b->host, next.host, e) || flat_put(f, ix, &next, e))
+	    duplicate(f->img->file, b->host, next.host, f->space_len, e) ||
+	    flat_put(f, ix, &next, e))
 		return -1;
 	u->c->fixed_n++;
 	return image_commit_due(f->img) ? image_commit(f->img, e) : 0;

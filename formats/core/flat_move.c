@@ -8,26 +8,9 @@
  *
  * The gate is closed: the functions below take no lock but meta in a commit.
  */
+#include "duplicate.h"
 #include "flat.h"
 #include "request.h"
-
-#define COPY_LEN (1u * MiB)
-
-int flat_copy(struct flat *f, uint64_t from, uint64_t to, struct err *e)
-{
-	uint64_t max = min_u64(f->space_len, COPY_LEN), n;
-	CLEANUP_FREE uint8_t *buf = malloc(max);
-
-	if (!buf)
-		return err_nomem(e);
-	for (uint64_t at = 0; at < f->space_len; at += n) {
-		n = min_u64(max, f->space_len - at);
-		if (host_pread(f->img->file, buf, n, from + at, e) ||
-		    host_pwrite(f->img->file, buf, n, to + at, e))
-			return -1;
-	}
-	return 0;
-}
 
 static int claim_block(struct flat *f, uint64_t ix, const struct flat_block *b,
     const char *fault, void *arg, struct err *e)
@@ -71,7 +54,8 @@ static int move_block(struct flat *f, uint64_t ix, const struct flat_block *b,
 	    b->host >= m->to)
 		return 0;
 	if (flat_take(f, 1, &next.host, &got, e) ||
-	    flat_copy(f, b->host, next.host, e) || flat_put(f, ix, &next, e))
+	    duplicate(f->img->file, b->host, next.host, f->space_len, e) ||
+	    flat_put(f, ix, &next, e))
 		return -1;
 	return image_commit_due(f->img) ? image_commit(f->img, e) : 0;
 }

@@ -4,16 +4,20 @@
  *
  * Every table and every cluster claims its place.  Who claims one that has an
  * owner, or that is not in the file, is an error; what nobody has claimed is a
- * leak.  Packed bytes come first and may share clusters with each other.
+ * leak.  Packed bytes come first and may share clusters with each other; then
+ * tables, then data.
  *
- * A repair makes holes of entries that point to no place, and cuts leaks off
- * the end of the file.
+ * A repair makes holes of entries that point to no place, gives data whose
+ * cluster has an owner a copy of it, and cuts leaks off the end of the file.
  */
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "duplicate.h"
 #include "request.h"
 #include "twolevel.h"
+
+enum turn { TURN_PACKED, TURN_TABLES, TURN_DATA };
 
 struct check {
 	struct image *img;
@@ -21,12 +25,14 @@ struct check {
 	struct img_check *out;
 	void (*report)(void *arg, const char *line);
 	void *arg;
-	struct space space; /* who owns what */
-	uint64_t owned_n;   /* clusters with an owner */
-	uint64_t used_end;  /* host byte: nothing is behind it */
-	uint64_t last_host; /* of the entry before; 0: none */
-	bool packed_turn;
+	struct space space;	 /* who owns what */
+	struct clusterset twice; /* clusters of tables with two owners */
+	uint64_t owned_n;	 /* clusters with an owner */
+	uint64_t used_end;	 /* host byte: nothing is behind it */
+	uint64_t last_host;	 /* of the entry before; 0: none */
+	enum turn turn;
 	bool repair;
+	bool in_twice; /* the entries are another table's too */
 };
 
 static void say(struct check *c, const char *what, uint64_t at, uint64_t value)
@@ -75,8 +81,29 @@ static int clear_entry(
 	return 0;
 }
 
-static int count_entry(struct check *c, const struct twolevel_entry *n,
-    uint64_t guest, struct err *e)
+/* Where the table has one owner: else each would change the other's. */
+static int own_copy(struct check *c, struct table *s, uint8_t *at,
+    struct twolevel_entry *n, struct err *e)
+{
+	struct twolevel *t = c->t;
+	uint64_t from = n->host, got;
+	size_t off = (size_t)(at - s->data);
+
+	if (c->in_twice)
+		return 0;
+	if (space_take(
+		&t->space, t->cluster_len, t->cluster_len, &n->host, &got, e) ||
+	    duplicate(c->img->file, from, n->host, t->cluster_len, e) ||
+	    tables_change(t->tables, s, e))
+		return -1;
+	twolevel_put(t, s->data + off, t->encode(c->img, n));
+	c->used_end = max_u64(c->used_end, n->host + t->cluster_len);
+	c->out->corruptions_fixed++;
+	return 0;
+}
+
+static int count_entry(struct check *c, struct table *s, uint8_t *at,
+    struct twolevel_entry *n, uint64_t guest, struct err *e)
 {
 	int rc;
 
@@ -87,10 +114,11 @@ static int count_entry(struct check *c, const struct twolevel_entry *n,
 	c->last_host = n->host;
 	rc = claim(
 	    c, n->host, n->kind == EXT_DATA ? c->t->cluster_len : n->stored, e);
-	if (rc > 0 && n->kind == EXT_DATA)
-		say(c, "cluster with more than one owner, guest offset", guest,
-		    n->host);
-	return rc < 0 ? -1 : 0;
+	if (rc <= 0 || n->kind != EXT_DATA)
+		return rc < 0 ? -1 : 0;
+	say(c, "cluster with more than one owner, guest offset", guest,
+	    n->host);
+	return c->repair ? own_copy(c, s, at, n, e) : 0;
 }
 
 static int check_entry(struct check *c, struct table *s, uint8_t *at,
@@ -101,10 +129,10 @@ static int check_entry(struct check *c, struct table *s, uint8_t *at,
 
 	c->t->decode(c->img, entry, &n);
 	if (n.kind == EXT_HOLE || n.kind == EXT_ZERO ||
-	    (n.kind == EXT_PACKED) != c->packed_turn)
+	    (n.kind == EXT_PACKED) != (c->turn == TURN_PACKED))
 		return 0;
 	if (twolevel_entry_ok(c->t, &n) && n.host < host_size(c->img->file))
-		return count_entry(c, &n, guest, e);
+		return count_entry(c, s, at, &n, guest, e);
 	say(c, "entry that is no place of the file, guest offset", guest,
 	    entry);
 	return c->repair ? clear_entry(c, s, at, e) : 0;
@@ -137,6 +165,30 @@ static int check_table(
 /* ---- the directory ----------------------------------------------------------
  */
 
+static uint64_t first_cl(const struct check *c, uint64_t host)
+{
+	return host / c->t->cluster_len;
+}
+
+static uint64_t table_cl(const struct check *c, uint64_t host)
+{
+	uint64_t end = host + twolevel_table_len(c->t);
+
+	return div_up(end, c->t->cluster_len) - first_cl(c, host);
+}
+
+static int claim_table(
+    struct check *c, uint64_t ix, uint64_t host, struct err *e)
+{
+	int rc = claim(c, host, twolevel_table_len(c->t), e);
+
+	if (rc <= 0)
+		return rc;
+	say(c, "table with more than one owner, index", ix, host);
+	return clusterset_add(
+	    &c->twice, first_cl(c, host), table_cl(c, host), e);
+}
+
 static int check_dir_entry(struct check *c, uint64_t ix, struct err *e)
 {
 	uint8_t *at;
@@ -149,7 +201,7 @@ static int check_dir_entry(struct check *c, uint64_t ix, struct err *e)
 		return -1;
 	host = twolevel_get(c->t, at);
 	ok = twolevel_table_ok(c->t, host) && host < host_size(c->img->file);
-	if (host && !ok && !c->packed_turn) {
+	if (host && !ok && c->turn == TURN_TABLES) {
 		say(c, "directory entry that is no place of the file", ix,
 		    host);
 		rc = c->repair ? clear_entry(c, s, at, e) : 0;
@@ -157,18 +209,16 @@ static int check_dir_entry(struct check *c, uint64_t ix, struct err *e)
 	tables_put(c->t->tables, s);
 	if (rc || !host || !ok)
 		return rc;
-	if (!c->packed_turn) {
-		rc = claim(c, host, twolevel_table_len(c->t), e);
-		if (rc > 0)
-			say(c, "table with more than one owner, index", ix,
-			    host);
-	}
-	return rc < 0 ? -1 : check_table(c, host, ix * twolevel_span(c->t), e);
+	if (c->turn == TURN_TABLES)
+		return claim_table(c, ix, host, e);
+	c->in_twice =
+	    clusterset_any(&c->twice, first_cl(c, host), table_cl(c, host));
+	return check_table(c, host, ix * twolevel_span(c->t), e);
 }
 
-static int check_turn(struct check *c, bool packed, struct err *e)
+static int check_turn(struct check *c, enum turn turn, struct err *e)
 {
-	c->packed_turn = packed;
+	c->turn = turn;
 	for (uint64_t ix = 0; ix < c->t->dir_n; ix++)
 		if (check_dir_entry(c, ix, e))
 			return -1;
@@ -183,12 +233,12 @@ static int scan(struct check *c, struct err *e)
 	image_work_begin(c->img, 2 * c->t->dir_n * c->t->table_n);
 	space_init(&c->space, 0, unit, file_len, round_down(INT64_MAX, unit));
 	if (space_scan_begin(&c->space, e) ||
-	    (c->img->drv->info.can_pack && check_turn(c, true, e)) ||
+	    (c->img->drv->info.can_pack && check_turn(c, TURN_PACKED, e)) ||
 	    claim(c, 0, c->t->head_len, e) < 0 ||
 	    (c->t->name_len &&
 		claim(c, c->t->name_host, c->t->name_len, e) < 0) ||
 	    (dir_len && claim(c, c->t->dir_host, dir_len, e) < 0) ||
-	    check_turn(c, false, e))
+	    check_turn(c, TURN_TABLES, e) || check_turn(c, TURN_DATA, e))
 		return -1;
 	c->out->leaks = div_up(file_len, unit) - c->owned_n;
 	c->out->total = div_up(img_size(c->img), unit);
@@ -199,9 +249,11 @@ static int check(struct check *c, struct err *e)
 {
 	int rc;
 
+	clusterset_init(&c->twice);
 	rwlock_excl(&c->img->meta);
 	rc = scan(c, e);
 	rwlock_excl_end(&c->img->meta);
+	clusterset_destroy(&c->twice);
 	space_destroy(&c->space);
 	return rc;
 }

@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 
+#include "duplicate.h"
 #include "request.h"
 #include "twolevel.h"
 
@@ -16,14 +17,8 @@ static int copy_dir(
 
 	if (host_zero(img->file, host, dir_n * 8, 0, e))
 		return -1;
-	for (uint64_t off = 0; off < t->dir_n * 8; off += TWOLEVEL_SLICE_LEN) {
-		uint8_t buf[TWOLEVEL_SLICE_LEN];
-		size_t len = min_u64(sizeof buf, t->dir_n * 8 - off);
-
-		if (host_pread(img->file, buf, len, t->dir_host + off, e) ||
-		    host_pwrite(img->file, buf, len, host + off, e))
-			return -1;
-	}
+	if (duplicate(img->file, t->dir_host, host, t->dir_n * 8, e))
+		return -1;
 	return host_sync(img->file, e);
 }
 

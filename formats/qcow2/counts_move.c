@@ -15,6 +15,7 @@
  */
 #include <stdlib.h>
 
+#include "../core/duplicate.h"
 #include "../core/request.h"
 #include "../core/tables.h"
 #include "qcow2.h"
@@ -79,14 +80,10 @@ static int copy_blocks(struct image *img, const struct qcow2_counts *m,
     uint64_t host, struct err *e)
 {
 	const struct qcow2 *q = qcow2_of(img);
-	CLEANUP_FREE uint8_t *buf = malloc(q->cluster_len);
 
-	if (!buf)
-		return err_nomem(e);
 	for (size_t i = 0; i < m->block_n; i++) {
-		if (host_pread(
-			img->file, buf, q->cluster_len, m->block[i].host, e) ||
-		    host_pwrite(img->file, buf, q->cluster_len, host, e))
+		if (duplicate(
+			img->file, m->block[i].host, host, q->cluster_len, e))
 			return -1;
 		host += q->cluster_len;
 	}

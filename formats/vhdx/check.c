@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../core/duplicate.h"
 #include "../core/request.h"
 #include "vhdx.h"
 
@@ -120,18 +121,11 @@ static int structures(struct check *c, struct err *e)
 static int move_block(
     struct check *c, uint64_t ix, uint64_t entry, uint64_t len, struct err *e)
 {
-	CLEANUP_FREE uint8_t *buf = malloc(MiB);
 	uint64_t host;
 
-	if (!buf)
-		return err_nomem(e);
-	if (vhdx_space_take(c->img, len, &host, e))
+	if (vhdx_space_take(c->img, len, &host, e) ||
+	    duplicate(c->img->file, vhdx_host(entry), host, len, e))
 		return -1;
-	for (uint64_t at = 0; at < len; at += MiB)
-		if (host_pread(
-			c->img->file, buf, MiB, vhdx_host(entry) + at, e) ||
-		    host_pwrite(c->img->file, buf, MiB, host + at, e))
-			return -1;
 	return put_entry(c, ix, host | vhdx_state(entry), e);
 }
 

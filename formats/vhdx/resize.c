@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "../core/duplicate.h"
 #include "../core/prealloc.h"
 #include "../core/request.h"
 #include "../core/resize.h"
@@ -23,24 +24,11 @@ struct change {
 /* ---- the BAT ----------------------------------------------------------------
  */
 
-static int copy_bat(struct image *img, uint64_t to, struct err *e)
-{
-	const struct vhdx *q = vhdx_of(img);
-	CLEANUP_FREE uint8_t *buf = malloc(MiB);
-
-	if (!buf)
-		return err_nomem(e);
-	for (uint64_t at = 0; at < q->bat.len; at += MiB)
-		if (host_pread(img->file, buf, MiB, q->bat.host + at, e) ||
-		    host_pwrite(img->file, buf, MiB, to + at, e))
-			return -1;
-	return 0;
-}
-
 /* The file has a longer copy of the BAT, which nothing names yet. */
 static int new_bat(
     struct image *img, uint64_t bat_n, struct vhdx_region *bat, struct err *e)
 {
+	const struct vhdx_region *old = &vhdx_of(img)->bat;
 	uint64_t len = round_up(bat_n * 8, VHDX_UNIT);
 	int rc;
 
@@ -51,7 +39,7 @@ static int new_bat(
 	if (rc)
 		return -1;
 	if (host_grow(img->file, bat->host + len, e) ||
-	    copy_bat(img, bat->host, e)) {
+	    duplicate(img->file, old->host, bat->host, old->len, e)) {
 		rwlock_excl(&img->meta);
 		space_give(&vhdx_of(img)->space, bat->host, len);
 		rwlock_excl_end(&img->meta);

@@ -175,6 +175,73 @@ expect_exit 2 "$IMGCTL" check broken.qed
 expect_exit 3 "$IMGCTL" check -r all broken.qed
 expect_exit 3 qemu-img check broken.qed
 
+# Two entries with one cluster, data on a table: each gets a copy of what it
+# reads, and another one changes nothing of it.  Two entries with one table
+# are seen, and the image is only read.
+"$IMGCTL" convert -f raw -O raw holes small.raw
+truncate -s 100M small.raw
+for format in qed qcow; do
+	cat >cross.py <<'END'
+import struct, sys
+name, how = sys.argv[1:]
+with open(name, "r+b") as f:
+    head = f.read(64)
+    if head[:3] == b"QED":
+        order, (cluster, size) = "<", struct.unpack_from("<II", head, 4)
+        n = cluster * size // 8
+        l1 = struct.unpack_from("<Q", head, 40)[0]
+    else:
+        order, cluster, n = ">", 1 << head[32], 1 << head[33]
+        l1 = struct.unpack_from(">Q", head, 40)[0]
+    def get(at):
+        f.seek(at)
+        return struct.unpack(order + "Q", f.read(8))[0]
+    def put(at, value):
+        f.seek(at)
+        f.write(struct.pack(order + "Q", value))
+    tables = [i for i in range(100 * 2**20 // cluster // n + 1)
+              if get(l1 + 8 * i)]
+    l2 = get(l1 + 8 * tables[0])
+    used = [i for i in range(n) if get(l2 + 8 * i)]
+    if how == "data":
+        put(l2 + 8 * used[1], get(l2 + 8 * used[0]))
+    elif how == "table":
+        put(l2 + 8 * used[0], l2)
+    else:
+        put(l1 + 8 * (tables[0] + 1), l2)
+END
+	for how in data table; do
+		"$IMGCTL" convert -f raw -O $format small.raw crossed
+		python3 cross.py crossed $how
+		"$IMGCTL" convert -f $format -O raw crossed before
+		expect_exit 2 "$IMGCTL" check -f $format crossed
+		expect_err 'cluster with more than one owner'
+		# A cluster is left over: what the entry meant before.
+		expect_exit 3 "$IMGCTL" check -f $format -r all crossed
+		expect_exit 3 "$IMGCTL" check -f $format crossed
+		if [ $how = data ]; then
+			expect_exit 0 "$IMGCTL" compare -f raw -F $format \
+				before crossed
+		fi
+		if [ $format = qed ]; then
+			expect_exit 3 qemu-img check crossed
+		fi
+		qemu-io -f $format -c 'write -P 9 0 512' crossed >/dev/null
+		qemu-io -f raw -c 'write -P 9 0 512' before >/dev/null
+		if [ $how = data ]; then
+			expect_exit 0 qemu-img compare -f raw -F $format \
+				before crossed
+		fi
+	done
+	"$IMGCTL" convert -f raw -O $format small.raw crossed
+	python3 cross.py crossed tables
+	expect_exit 1 "$IMGCTL" bench -q -f $format -w -c 1 crossed
+	expect_err 'can only be read'
+	expect_exit 2 "$IMGCTL" check -f $format -r all crossed
+	expect_err 'table with more than one owner'
+	rm crossed before
+done
+
 # What neither makes.
 "$IMGCTL" create -f qcow none 0 2>"$TMP/err" && fail 'made'
 expect_err 'Image size is too small, cannot be zero length'
