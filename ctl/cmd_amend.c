@@ -48,12 +48,7 @@ static int amend(const struct amend_args *a, struct source *s,
 		return help(img_format(img));
 	img_set_progress(img, progress_begin(&p, &a->c, 1));
 	rc = img_amend(img, o, e);
-	if (!rc)
-		rc = img_close(take(img), e);
-	if (!rc)
-		progress_full(&p);
-	progress_end(&p);
-	return rc;
+	return progress_close(&p, &img, rc, e);
 }
 
 static int amend_run(void *args)

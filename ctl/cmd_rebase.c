@@ -58,12 +58,7 @@ static int rebase(const struct rebase_args *a, struct source *s,
 	progress = progress_begin(&p, &a->c, 2);
 	rc = a->unsafe ? rename_only(a, img, e)
 		       : copy_and_rename(a, img, src_cache, progress, e);
-	if (!rc)
-		rc = img_close(take(img), e);
-	if (!rc)
-		progress_full(&p);
-	progress_end(&p);
-	return rc;
+	return progress_close(&p, &img, rc, e);
 }
 
 static int rebase_run(void *args)

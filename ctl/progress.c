@@ -63,3 +63,14 @@ void progress_end(struct progress *p)
 	putchar('\n');
 	fflush(stdout);
 }
+
+int progress_close(
+    struct progress *p, struct image **img, int rc, struct err *e)
+{
+	if (!rc)
+		rc = img_close(take(*img), e);
+	if (!rc)
+		progress_full(p);
+	progress_end(p);
+	return rc;
+}

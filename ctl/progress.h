@@ -20,6 +20,10 @@ struct progress {
 /* -p and -q are taken from the common options. */
 struct img_progress progress_begin(
     struct progress *p, const struct common *c, double step);
+/* The end of a command that has changed an image, which it closes where `rc`
+ * says that all went well.  rc, or -1. */
+int progress_close(
+    struct progress *p, struct image **img, int rc, struct err *e);
 /* All is done: 100 %.  What the command prints may follow. */
 void progress_full(struct progress *p);
 /* The newline; also after a failure. */

@@ -357,11 +357,24 @@ static int walk_block(struct flat *f, uint64_t ix, const struct flat_block *b,
 	return 0;
 }
 
-int flat_walk(struct image *img, struct walker *w, struct err *e)
+int flat_walk(struct image *img, struct walker *w, uint64_t header_len,
+    const char *table, struct err *e)
 {
+	struct flat *f = flat_of(img);
+	const struct walk_extent head = {.len = header_len,
+	    .kind = META_HEADER,
+	    .owner = "header",
+	    .guest = UINT64_MAX};
+	const struct walk_extent entries = {.host = f->table_host,
+	    .len = f->block_n * f->entry_len,
+	    .kind = META_TABLE,
+	    .owner = table,
+	    .guest = UINT64_MAX};
 	struct walk k = {.w = w};
 
-	return flat_each(flat_of(img), walk_block, &k, e) || walk_flush(&k, e)
-		   ? -1
-		   : 0;
+	if (w->extent(w, &head, e) ||
+	    (entries.len && w->extent(w, &entries, e)) ||
+	    flat_each(f, walk_block, &k, e))
+		return -1;
+	return walk_flush(&k, e);
 }

@@ -114,8 +114,10 @@ int flat_unmap(struct image *img, uint64_t guest, uint64_t len,
     enum unmap_how how, uint64_t *done, struct err *e);
 int flat_release(struct image *img, uint64_t host, uint64_t len, struct err *e);
 int flat_commit(struct image *img, struct err *e);
-/* The blocks alone: structures are the driver's. */
-int flat_walk(struct image *img, struct walker *w, struct err *e);
+/* A header at 0, the table, and the blocks: other structures are the driver's.
+ */
+int flat_walk(struct image *img, struct walker *w, uint64_t header_len,
+    const char *table, struct err *e);
 
 /* ---- administration ------------------------------------------------------ */
 

@@ -23,28 +23,6 @@ static uint8_t *bounce_new(uint64_t start, uint64_t end, struct err *e)
 	return buf;
 }
 
-int blocks_readv(struct hostfile *f, const struct block_io *io,
-    const struct iovec *iov, int n, uint64_t off, struct err *e)
-{
-	CLEANUP_FREE uint8_t *buf = NULL;
-	struct iov_walk to = {iov, n, 0};
-	uint64_t len = 0, end, start, stop, last;
-
-	iov_len(iov, n, &len);
-	end = off + len;
-	start = round_down(off, f->align);
-	last = round_up(end, f->align);
-	if (!(buf = bounce_new(start, last, e)))
-		return -1;
-	for (; start < last; start = off = stop) {
-		stop = min_u64(start + BOUNCE_LEN, last);
-		if (io->read(f, buf, stop - start, start, e))
-			return -1;
-		iov_put(&to, buf + (off - start), min_u64(stop, end) - off);
-	}
-	return 0;
-}
-
 /* What the blocks [start, stop) in `buf` hold outside of [off, end). */
 static int read_edges(struct hostfile *f, const struct block_io *io,
     uint8_t *buf, uint64_t start, uint64_t stop, uint64_t off, uint64_t end,
@@ -59,11 +37,12 @@ static int read_edges(struct hostfile *f, const struct block_io *io,
 	return io->read(f, buf + (tail - start), f->align, tail, e);
 }
 
-int blocks_writev(struct hostfile *f, const struct block_io *io,
+/* The blocks of [off, off + len of iov), a buffer at a time. */
+static int transfer(struct hostfile *f, const struct block_io *io, bool write,
     const struct iovec *iov, int n, uint64_t off, struct err *e)
 {
 	CLEANUP_FREE uint8_t *buf = NULL;
-	struct iov_walk from = {iov, n, 0};
+	struct iov_walk walk = {iov, n, 0};
 	uint64_t len = 0, end, start, stop, last;
 
 	iov_len(iov, n, &len);
@@ -74,11 +53,29 @@ int blocks_writev(struct hostfile *f, const struct block_io *io,
 		return -1;
 	for (; start < last; start = off = stop) {
 		stop = min_u64(start + BOUNCE_LEN, last);
-		if (read_edges(f, io, buf, start, stop, off, end, e))
+		len = min_u64(stop, end) - off;
+		if (write ? read_edges(f, io, buf, start, stop, off, end, e)
+			  : io->read(f, buf, stop - start, start, e))
 			return -1;
-		iov_get(&from, buf + (off - start), min_u64(stop, end) - off);
+		if (!write) {
+			iov_put(&walk, buf + (off - start), len);
+			continue;
+		}
+		iov_get(&walk, buf + (off - start), len);
 		if (io->write(f, buf, stop - start, start, e))
 			return -1;
 	}
 	return 0;
+}
+
+int blocks_readv(struct hostfile *f, const struct block_io *io,
+    const struct iovec *iov, int n, uint64_t off, struct err *e)
+{
+	return transfer(f, io, false, iov, n, off, e);
+}
+
+int blocks_writev(struct hostfile *f, const struct block_io *io,
+    const struct iovec *iov, int n, uint64_t off, struct err *e)
+{
+	return transfer(f, io, true, iov, n, off, e);
 }

@@ -70,21 +70,10 @@ int parallels_repair(struct image *img, enum img_repair what,
 
 int parallels_walk(struct image *img, struct walker *w, struct err *e)
 {
-	const struct parallels_header *h = &parallels_of(img)->h;
-	const struct walk_extent header = {.len = PARALLELS_HEADER_LEN,
-	    .kind = META_HEADER,
-	    .owner = "header",
-	    .guest = UINT64_MAX};
-	const struct walk_extent bat = {.host = PARALLELS_HEADER_LEN,
-	    .len = 4ull * h->block_n,
-	    .kind = META_TABLE,
-	    .owner = "BAT",
-	    .guest = UINT64_MAX};
-
-	if (w->extent(w, &header, e) || (h->block_n && w->extent(w, &bat, e)) ||
-	    parallels_ext_walk(img, w, e))
-		return -1;
-	return flat_walk(img, w, e);
+	return parallels_ext_walk(img, w, e) ||
+		       flat_walk(img, w, PARALLELS_HEADER_LEN, "BAT", e)
+		   ? -1
+		   : 0;
 }
 
 /* ---- resize --------------------------------------------------------------

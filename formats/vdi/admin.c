@@ -60,18 +60,5 @@ int vdi_repair(struct image *img, enum img_repair what, struct img_check *out,
 
 int vdi_walk(struct image *img, struct walker *w, struct err *e)
 {
-	const struct vdi_header *h = &vdi_of(img)->h;
-	const struct walk_extent header = {.len = VDI_HEADER_LEN,
-	    .kind = META_HEADER,
-	    .owner = "header",
-	    .guest = UINT64_MAX};
-	const struct walk_extent table = {.host = h->map_host,
-	    .len = 4ull * h->block_n,
-	    .kind = META_TABLE,
-	    .owner = "block map",
-	    .guest = UINT64_MAX};
-
-	if (w->extent(w, &header, e) || (h->block_n && w->extent(w, &table, e)))
-		return -1;
-	return flat_walk(img, w, e);
+	return flat_walk(img, w, VDI_HEADER_LEN, "block map", e);
 }

@@ -112,35 +112,35 @@ static bool name_fails(const char *call, bool changes, const char *name)
 
 /* ---- opening, names ------------------------------------------------------ */
 
-static int open_mode(int flags, va_list more)
+static int open_at(int dir, const char *name, int flags, va_list more)
 {
-	return flags & (O_CREAT | O_TMPFILE) ? va_arg(more, int) : 0;
-}
+	int mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(more, int) : 0;
 
-int openat(int dir, const char *name, int flags, ...)
-{
-	va_list more;
-	int mode;
-
-	va_start(more, flags);
-	mode = open_mode(flags, more);
-	va_end(more);
 	if (name_fails("open", flags & O_CREAT, name))
 		return -1;
 	return (int)syscall(SYS_openat, dir, name, flags, mode);
 }
 
+int openat(int dir, const char *name, int flags, ...)
+{
+	va_list more;
+	int fd;
+
+	va_start(more, flags);
+	fd = open_at(dir, name, flags, more);
+	va_end(more);
+	return fd;
+}
+
 int open(const char *name, int flags, ...)
 {
 	va_list more;
-	int mode;
+	int fd;
 
 	va_start(more, flags);
-	mode = open_mode(flags, more);
+	fd = open_at(AT_FDCWD, name, flags, more);
 	va_end(more);
-	if (name_fails("open", flags & O_CREAT, name))
-		return -1;
-	return (int)syscall(SYS_openat, AT_FDCWD, name, flags, mode);
+	return fd;
 }
 
 /* For at most a few files: names are tried in order. */
