@@ -40,10 +40,6 @@ resized()
 	resize_to $more
 	[ "$resize" = noise ] || holds "$opts" want
 	whole "$opts"
-	if [ "$resize" = grow ]; then
-		refused "$IMGCTL" resize --shrink "${with[@]}" "$it" 1M
-		return
-	fi
 	truncate -s $less want
 	resize_to $less --shrink
 	holds "$opts" want

@@ -22,8 +22,9 @@
 #			files: that of the extents)
 #		peer	it says what qemu-img does, enough for the file
 #		most	what no file needs more than
-#	resize	both	noise: both, and what is new does not read as zeroes
-#		grow	-
+#	resize	both	to more and to less
+#		noise	both, and what is new does not read as zeroes
+#		-	it is refused
 #	backing	yes: it can name a backing file; ours: and qemu-img does not
 #		read the overlay
 #	key	the option that names its secret, or -
@@ -47,6 +48,7 @@ qcow-aes      qcow      new  yes  same  0     63     yes   exact   both   yes   
 qcow-over     qcow      over yes  same  0     63     yes   exact   both   yes     -
 qed           qed       new  yes  same  0     0      yes   exact   both   yes     -
 qed-small     qed       new  yes  same  0     0      yes   exact   both   yes     -
+qed-one       qed       new  -    -     0     -      yes   exact   both   yes     -
 qed-over      qed       over yes  same  0     0      yes   exact   both   yes     -
 vdi           vdi       new  yes  same  0     0      -     exact   both   -       -
 vdi-static    vdi       new  yes  same  0     0      -     exact   both   -       -
@@ -61,7 +63,7 @@ vmdk-zeroed   vmdk      new  yes  same  0     0      -     exact   both   yes   
 vmdk-flat     vmdk      new  yes  same  0     0      -     exact   both   -       -
 vmdk-2gb      vmdk      new  yes  same  0     0      -     exact   both   yes     -
 vmdk-2gbflat  vmdk      new  yes  same  0     0      -     exact   both   -       -
-vmdk-stream   vmdk      new  yes  same  0     0      -     most    grow   yes     -
+vmdk-stream   vmdk      new  yes  same  0     0      -     most    both   yes     -
 vmdk-over     vmdk      over yes  alike 0     0      -     exact   both   yes     -
 parallels     parallels new  yes  same  0     0      -     exact   both   -       -
 luks          luks      new  yes  same  63    63     -     peer    noise  -       key-secret
@@ -83,6 +85,7 @@ every_options()
 	qcow2-luks) echo encrypt.format=luks,encrypt.key-secret=s,"$(
 		)encrypt.iter-time=1" ;;
 	qcow2-aes | qcow-aes) echo encrypt.format=aes,encrypt.key-secret=s ;;
+	qed-one) echo table_size=1 ;; # QEMU makes it, and does not open it
 	qed-small) echo cluster_size=4k,table_size=2 ;;
 	vdi-static) echo static=on ;;
 	vpc | vpc-over) echo force_size=on ;;
