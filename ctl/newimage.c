@@ -59,10 +59,9 @@ static int fill(struct newimage *n, const char *path, struct err *e)
 int newimage_target(struct target *t, const char *name, const char *format,
     struct options *options, struct err *e)
 {
-	if (!img_create_makes_files(format, options))
-		return target_begin(t, name, e);
-	target_begin_in_place(t, name);
-	return 0;
+	return img_create_makes_files(format, options)
+		   ? target_begin_many(t, name, format, e)
+		   : target_begin(t, name, e);
 }
 
 static int begin(struct newimage *n, struct target *t, struct err *e)
@@ -101,8 +100,8 @@ int newimage_make(struct newimage *n, struct err *e)
 	if (!fill(n, target_path(&t), e))
 		return target_commit(&t, n->cache != IMG_CACHE_UNSAFE, e);
 	target_name_in(&t, e);
-	if (img_create_makes_files(n->format->name, n->options))
-		img_remove(n->name, n->format->name);
+	if (t.many && !t.temp)
+		img_remove(n->name, t.many);
 	target_abandon(&t);
 	return -1;
 }

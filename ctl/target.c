@@ -23,6 +23,8 @@ static void forget_temp(struct target *t)
 
 static void remove_temp(struct target *t)
 {
+	if (t->temp && t->many)
+		img_remove(t->temp, t->many);
 	if (t->temp)
 		unlink(t->temp);
 	forget_temp(t);
@@ -124,10 +126,19 @@ int target_begin(struct target *t, const char *name, struct err *e)
 	return 0;
 }
 
-void target_begin_in_place(struct target *t, const char *name)
+/* The files are removed in order, so there is no sudden end. */
+int target_begin_many(
+    struct target *t, const char *name, const char *format, struct err *e)
 {
-	*t = (struct target){.name = name};
+	struct stat st;
+
 	signals_defer();
+	if (!lstat(name, &st) && S_ISLNK(st.st_mode))
+		*t = (struct target){.name = name};
+	else if (target_begin(t, name, e))
+		return -1;
+	t->many = format;
+	return 0;
 }
 
 const char *target_path(const struct target *t)
@@ -145,8 +156,21 @@ static int move(const struct target *t)
 	return errno == EINVAL ? rename(t->temp, t->real) : -1;
 }
 
+static int move_many(struct target *t, bool durable, struct err *e)
+{
+	unsigned flags =
+	    (t->held ? IMG_MOVE_REPLACE : 0) | (durable ? IMG_MOVE_DURABLE : 0);
+
+	if (img_move(t->temp, t->real, t->many, flags, e))
+		return -1;
+	forget_temp(t);
+	return durable ? standin_sync_folder(t->real, e) : 0;
+}
+
 static int put_in_place(struct target *t, bool durable, struct err *e)
 {
+	if (t->many)
+		return move_many(t, durable, e);
 	if (durable && standin_sync(t->temp, e))
 		return -1;
 	if (move(t))

@@ -22,12 +22,15 @@ struct target {
 	char *real;	    /* the file that is replaced or made    */
 	char *temp;	    /* its temporary name; NULL: in place   */
 	struct image *held; /* the old file, for its lock; or NULL */
+	const char *many;   /* the format, of an image of several files */
 };
 
 int target_begin(struct target *t, const char *name, struct err *e);
-/* The same without a temporary name: files beside it have names made from its
- * own. */
-void target_begin_in_place(struct target *t, const char *name);
+/* The same of an image of that format that has further files: they have
+ * temporary names too.  Not where the name is a symbolic link: readers look for
+ * the files beside that. */
+int target_begin_many(
+    struct target *t, const char *name, const char *format, struct err *e);
 /* What to create and open. */
 const char *target_path(const struct target *t);
 /*

@@ -184,8 +184,12 @@ struct driver {
 	int (*create)(const struct create_args *a, struct err *e);
 	/* See img_create_makes_files().  Optional. */
 	bool (*makes_files)(struct options *o);
-	/* Remove the further files.  With makes_files. */
+	/* With makes_files: remove the further files; give them, and the image,
+	 * the names that they have when it is called `to`, in the same folder.
+	 * `replace`: what stands there goes.  See img_move(). */
 	void (*unlink_files)(struct image *img);
+	int (*move)(
+	    struct image *img, const char *to, bool replace, struct err *e);
 	/* Check options only, touch nothing.  Optional. */
 	int (*create_check)(const struct create_args *a, struct err *e);
 	/* gate exclusive: no request is running. */

@@ -49,10 +49,21 @@ int img_create(const char *name, const char *format, struct options *o,
 int img_create_as(const char *name, const char *known_as, const char *format,
     struct options *o, unsigned flags, struct err *e);
 /* Will there be further files beside it, with names made from its own?  Then it
- * cannot get another name when it is complete. */
+ * gets another name by img_move(). */
 bool img_create_makes_files(const char *format, struct options *o);
 /* Remove an image that has such files, and could not be completed. */
 void img_remove(const char *name, const char *format);
+/*
+ * An image that was made by img_create_as() gets the name that it is known as,
+ * and its further files those that go with it.  IMG_MOVE_REPLACE: what stands
+ * there is replaced, and is whole until then.  On failure what was to be
+ * replaced is as it was, and the image is gone; where that cannot be done, the
+ * image is in its place.  Nobody has it open.
+ */
+#define IMG_MOVE_REPLACE 0x1u
+#define IMG_MOVE_DURABLE 0x2u
+int img_move(const char *name, const char *to, const char *format,
+    unsigned flags, struct err *e);
 /* Are these options of that format, with values of their types?  No more. */
 int img_create_check(const char *format, struct options *o, struct err *e);
 /*

@@ -196,6 +196,24 @@ void img_remove(const char *name, const char *format)
 	unlink(img->file->name);
 }
 
+int img_move(const char *name, const char *to, const char *format,
+    unsigned flags, struct err *e)
+{
+	const struct img_open how = {.format = format,
+	    .flags = IMG_O_RDWR | IMG_O_NO_BACKING,
+	    .cache = flags & IMG_MOVE_DURABLE ? IMG_CACHE_WRITEBACK
+					      : IMG_CACHE_UNSAFE};
+	struct image *img = img_open(name, &how, e);
+	int rc;
+
+	if (!img)
+		return -1;
+	rc = img->drv->move
+		 ? img->drv->move(img, to, flags & IMG_MOVE_REPLACE, e)
+		 : err_unsupported(e, "%s: it cannot be renamed", name);
+	return img_close(img, e) ? -1 : rc;
+}
+
 int img_create_check(const char *format, struct options *o, struct err *e)
 {
 	const struct driver *drv = find_creator(format, e);
@@ -276,7 +294,8 @@ int img_create_as(const char *name, const char *known_as, const char *format,
 		hints_give(a.file, &h);
 		rc = drv->create(&a, e);
 		/* Nobody has put it under another name. */
-		if (rc && drv->makes_files && drv->makes_files(o))
+		if (rc && !a.file->fixed_size && drv->makes_files &&
+		    drv->makes_files(o))
 			unlink(a.file->name);
 	}
 	return host_close(a.file, e) ? -1 : rc;

@@ -43,6 +43,12 @@ static int note_file(struct builder *b, char *path, struct err *e)
 	return 0;
 }
 
+/* Does it get another name when it is complete? */
+static bool is_temporary(const struct create_args *a)
+{
+	return strcmp(a->name, a->known_as);
+}
+
 static struct hostfile *open_new(
     struct builder *b, const char *name, struct err *e)
 {
@@ -51,7 +57,10 @@ static struct hostfile *open_new(
 
 	if (!path)
 		return NULL;
-	f = host_open_file(path, HOST_RDWR | HOST_CREATE | b->a->open_flags, e);
+	f = host_open_file(path,
+	    HOST_RDWR | HOST_CREATE | b->a->open_flags |
+		(is_temporary(b->a) ? HOST_EXCL : 0),
+	    e);
 	if (!f) {
 		free(path);
 		return NULL;
@@ -63,6 +72,32 @@ static struct hostfile *open_new(
 	return NULL;
 }
 
+/* What it will replace has to be free, which is better known now than when the
+ * disk is complete. */
+static int check_unused(const struct builder *b, unsigned number, struct err *e)
+{
+	const char *later = open_plain_path(b->a->known_as, e);
+	const char *slash = later ? strrchr(later, '/') : NULL;
+	CLEANUP_FREE char *name = NULL, *path = NULL;
+	struct hostfile *f;
+	int rc;
+
+	if (!later)
+		return -1;
+	name = vmdk_part_name(b->p, slash ? slash + 1 : later, number, e);
+	path = name ? image_resolve(later, name, e) : NULL;
+	if (!path)
+		return -1;
+	if (access(path, F_OK))
+		return 0;
+	f = host_open_file(path, HOST_RDWR, e);
+	if (!f)
+		return -1;
+	rc = open_lock(f, e);
+	host_put(f);
+	return rc;
+}
+
 static int make_extent(
     struct builder *b, unsigned number, uint64_t len, struct err *e)
 {
@@ -72,7 +107,9 @@ static int make_extent(
 
 	if (!f)
 		return -1;
-	rc = vmdk_part_fill(f, b->p, len, e);
+	rc = is_temporary(b->a) ? check_unused(b, number, e) : 0;
+	if (!rc)
+		rc = vmdk_part_fill(f, b->p, len, e);
 	vmdk_part_line(b->out, b->p, name, len);
 	return host_close(f, e) ? -1 : rc;
 }
@@ -206,9 +243,12 @@ static int make_many(struct builder *b, struct err *e)
 /* ---- interface
  * ------------------------------------------------------------------- */
 
+/* Other files have names made from the one that the image has now. */
 static int begin(struct builder *b, struct err *e)
 {
-	const char *name = open_plain_path(b->a->known_as, e);
+	bool many = b->p->flat || b->p->split;
+	const char *name =
+	    open_plain_path(many ? b->a->name : b->a->known_as, e);
 	const char *slash = name ? strrchr(name, '/') : NULL;
 
 	if (!name)

@@ -183,6 +183,39 @@ static void put_text(
 	}
 }
 
+/* The line of an extent, with another file name. */
+static void put_renamed(FILE *out, const char *line, const char *name)
+{
+	const char *quote = strchr(line, '"');
+	const char *rest = strchr(quote + 1, '"'), *next = vmdk_desc_next(line);
+
+	fprintf(out, "%.*s%s", (int)(quote + 1 - line), line, name);
+	fwrite(rest, 1, next ? (size_t)(next - rest) : strlen(rest), out);
+}
+
+int vmdk_desc_rename(struct image *img, char *const *name, struct err *e)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+	const char *next;
+
+	if (!out)
+		return err_nomem(e);
+	for (const char *p = vmdk_of(img)->desc.text; p; p = next) {
+		next = vmdk_desc_next(p);
+		if (vmdk_desc_is_extent(p))
+			put_renamed(out, p, *name++);
+		else
+			fwrite(
+			    p, 1, next ? (size_t)(next - p) : strlen(p), out);
+	}
+	if (!fclose(out))
+		return vmdk_desc_store(img, text, e);
+	free(text);
+	return err_nomem(e);
+}
+
 static int edit_geometry(char **text, uint64_t size, struct err *e)
 {
 	CLEANUP_FREE char *value =

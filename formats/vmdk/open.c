@@ -327,6 +327,7 @@ const struct driver vmdk_driver = {
     .commit = vmdk_commit,
     .create = vmdk_create,
     .makes_files = vmdk_makes_files,
+    .move = vmdk_move,
     .unlink_files = unlink_files,
     .create_check = vmdk_create_check,
     .resize = vmdk_resize,

@@ -114,6 +114,8 @@ int vmdk_desc_store_cid(struct image *img, uint32_t cid, struct err *e);
  * last of them of `len` bytes, and those of the lines in `more`. */
 int vmdk_desc_resize(struct image *img, size_t n, uint64_t len,
     const char *more, uint64_t size, struct err *e);
+/* All extents lie in files, which have those names. */
+int vmdk_desc_rename(struct image *img, char *const *name, struct err *e);
 /* Is the file as if no other text had been stored? */
 bool vmdk_desc_is_old(struct image *img);
 
@@ -252,6 +254,8 @@ int vmdk_footer_write(struct vmdk_extent *x, uint64_t host, struct err *e);
 extern const struct img_opt vmdk_create_opts[];
 int vmdk_create(const struct create_args *a, struct err *e);
 bool vmdk_makes_files(struct options *o);
+int vmdk_move(
+    struct image *img, const char *to, bool replace_old, struct err *e);
 int vmdk_create_check(const struct create_args *a, struct err *e);
 int vmdk_measure(struct options *o, uint64_t size, struct image *src,
     struct img_measure *out, struct err *e);

@@ -423,15 +423,79 @@ extent custom "RW 100 ZERO" >bad.vmdk
 expect_exit 1 "$IMGCTL" info bad.vmdk
 expect_err "Unsupported image type 'custom'"
 
-# What cannot be completed leaves nothing.
-rm -f full*
-truncate -s 100M huge.raw
-expect_exit 1 prlimit --fsize=1000000 "$IMGCTL" convert -f raw -O vmdk \
-	-o subformat=twoGbMaxExtentFlat huge.raw full.vmdk
-[ -z "$(ls full* 2>/dev/null)" ] || fail "left: $(ls full*)"
-expect_exit 1 prlimit --fsize=1000000 "$IMGCTL" convert -f raw -O vmdk \
-	-o subformat=twoGbMaxExtentSparse disk full.vmdk
-[ -z "$(ls full* 2>/dev/null)" ] || fail "left: $(ls full*)"
+# ---- targets of several files ---------------------------------------------------
+
+# What cannot be completed leaves nothing, and what stands there as it was.
+head -c 3M disk >small2.raw
+untouched()
+{
+	(cd old && sha256sum -- *) >want.txt
+	(cd work && sha256sum -- *) | diff want.txt - || fail "$*: changed"
+	[ "$(ls -A work)" = "$(ls -A old)" ] || fail "$*: left: $(ls -A work)"
+}
+at_work()
+{
+	[ -n "$(find work -name '.t.vmdk.*')" ]
+}
+for sub in monolithicFlat twoGbMaxExtentFlat twoGbMaxExtentSparse; do
+	for old in $sub none monolithicSparse; do
+		rm -rf work old
+		mkdir old
+		[ $old = none ] || "$IMGCTL" convert -f raw -O vmdk \
+			-o subformat=$old small2.raw old/t.vmdk
+		cp -r old work
+		convert=("$IMGCTL" convert -f raw -O vmdk -o subformat=$sub)
+		expect_exit 1 prlimit --fsize=400000 "${convert[@]}" disk \
+			work/t.vmdk
+		untouched "$sub over $old"
+		for sig in INT TERM; do
+			env --default-signal=$sig "${convert[@]}" -r 100k \
+				disk work/t.vmdk 2>err &
+			pid=$!
+			wait_until at_work || fail "no temporary file"
+			kill -$sig $pid
+			rc=0
+			wait $pid || rc=$?
+			[ $rc = $((128 + $(kill -l $sig))) ] ||
+				fail "$sig: ended with $rc"
+			untouched "$sub over $old, $sig"
+		done
+		expect_exit 0 "${convert[@]}" disk work/t.vmdk
+		agree work/t.vmdk disk
+		[ -z "$(find work -name '.*.??????')" ] || fail "$(ls -A work)"
+		[ $old != $sub ] || [ "$(ls work)" = "$(ls old)" ] ||
+			fail "$(ls work)"
+	done
+done
+# Owner and mode of each file are kept.
+chmod 640 work/t-s001.vmdk
+chmod 604 work/t.vmdk
+expect_exit 0 "${convert[@]}" small2.raw work/t.vmdk
+[ "$(stat -c %a work/t-s001.vmdk work/t.vmdk | tr '\n' ' ')" = "640 604 " ] ||
+	fail "other modes"
+# A file that is in use.
+rm -rf old
+cp -r work old
+python3 - work/t-s001.vmdk <<'END' &
+import fcntl, struct, sys, time
+f = open(sys.argv[1], "r+b")
+for at in 101, 201:
+    fcntl.fcntl(f, 37, struct.pack("hhqqi4x", fcntl.F_RDLCK, 0, at, 1, 0))
+open("locked", "w")
+time.sleep(60)
+END
+pid=$!
+wait_for locked
+expect_exit 1 "${convert[@]}" disk work/t.vmdk
+expect_err 'Failed to get'
+kill $pid
+wait $pid || true
+untouched "in use"
+# Readers look for the files beside a link.
+mkdir real
+ln -s ../real/t.vmdk work/link.vmdk
+expect_exit 0 "${convert[@]}" disk work/link.vmdk
+agree work/link.vmdk disk
 
 # ---- samples ---------------------------------------------------------------------
 
