@@ -102,7 +102,48 @@ static int tables_len(const struct vmdk_params *p, uint64_t *out, struct err *e)
 	return 0;
 }
 
-/* Of a stream it is the most that it can take. */
+/* Of a stream: the most that grains which do not compress take, with the tables
+ * that they need, and what every stream has. */
+static uint64_t stream_len(uint64_t size, uint64_t data, uint64_t mapped)
+{
+	uint64_t span = (uint64_t)VMDK_GRAIN_LEN * VMDK_GT_N;
+	uint64_t grain =
+	    round_up(VMDK_MARK_LEN + codec_bound(VMDK_GRAIN_LEN), SECTOR_LEN);
+	uint64_t gd = round_up(div_up(size, span) * 4, SECTOR_LEN);
+
+	return VMDK_GRAIN_LEN + data / VMDK_GRAIN_LEN * grain +
+	       mapped / span * (SECTOR_LEN + 4 * VMDK_GT_N) + SECTOR_LEN + gd +
+	       3 * SECTOR_LEN;
+}
+
+static int measure_stream(
+    uint64_t size, struct image *src, struct img_measure *out, struct err *e)
+{
+	uint64_t span = (uint64_t)VMDK_GRAIN_LEN * VMDK_GT_N;
+	uint64_t disk = round_up(size, VMDK_GRAIN_LEN);
+	uint64_t data = 0, mapped = 0;
+
+	if (src && (measure_data(src, VMDK_GRAIN_LEN, &data, e) ||
+		       measure_data(src, span, &mapped, e)))
+		return -1;
+	out->required = stream_len(size, data, mapped);
+	out->fully_allocated = stream_len(size, disk, round_up(size, span));
+	return 0;
+}
+
+static int measure_sparse(const struct vmdk_params *p, struct image *src,
+    struct img_measure *out, struct err *e)
+{
+	uint64_t used = 0, tables;
+
+	if (tables_len(p, &tables, e) ||
+	    (src && measure_data(src, VMDK_GRAIN_LEN, &used, e)))
+		return -1;
+	out->required = tables + used;
+	out->fully_allocated = tables + round_up(p->size, VMDK_GRAIN_LEN);
+	return 0;
+}
+
 int vmdk_measure(struct options *o, uint64_t size, struct image *src,
     struct img_measure *out, struct err *e)
 {
@@ -110,23 +151,19 @@ int vmdk_measure(struct options *o, uint64_t size, struct image *src,
 	    .size = size,
 	    .backing = options_get(o, "backing_file"),
 	    .backing_fmt = options_get(o, "backing_fmt")};
-	uint64_t disk = round_up(size, VMDK_GRAIN_LEN), used = 0, tables;
 	struct vmdk_params p;
+	int rc = 0;
 
 	if (vmdk_params_read(&a, &p, e))
 		return -1;
 	out->bitmaps = -1;
-	if (p.flat) {
+	if (p.flat)
 		out->required = out->fully_allocated = size;
-		return 0;
-	}
-	if (tables_len(&p, &tables, e))
-		return -1;
-	if (a.backing && src)
-		used = disk;
-	else if (src && measure_data(src, VMDK_GRAIN_LEN, &used, e))
-		return -1;
-	out->required = tables + used;
-	out->fully_allocated = tables + disk;
-	return 0;
+	else
+		rc = p.stream ? measure_stream(size, src, out, e)
+			      : measure_sparse(&p, src, out, e);
+	/* How much of it the parent has is not looked at. */
+	if (!rc && a.backing && src)
+		out->required = out->fully_allocated;
+	return rc;
 }
