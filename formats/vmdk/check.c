@@ -10,7 +10,8 @@
  *
  * A repair writes single entries in place: the one that is read gets what the
  * redundant one says where that is right, else nothing; then the redundant
- * table becomes equal.  Each step alone leaves nothing worse than it was.
+ * table becomes equal.  Each step alone leaves nothing worse than it was. While
+ * it is not known what all tables said, no grain is given up (check_leaks.c).
  *
  * The gate is closed, and the image was opened with IMG_O_CHECK.
  */
@@ -18,24 +19,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../core/readcheck.h"
-#include "../core/zero.h"
-#include "vmdk.h"
+#include "check.h"
 
-struct check {
-	struct readcheck r; /* counts and reports */
-	struct vmdk_extent *x;
-	bool leaks_too, all; /* what is repaired */
-	uint64_t corruptions_fixed, leaks_fixed;
-	struct clusterset meta; /* sectors */
-	struct clusterset used; /* grains, counted from `lag` */
-	struct clusterset odd;	/* the same that others lie over */
-	bool any;		/* `lag` is known */
-	uint64_t lag;		/* host byte of a grain, modulo grains */
-	uint8_t *gt, *copy;	/* a table and the redundant one */
-};
-
-static void leak(struct check *c, const char *what, uint64_t number)
+void check_report_leak(struct check *c, const char *what, uint64_t number)
 {
 	char line[2200];
 
@@ -49,7 +35,7 @@ static void leak(struct check *c, const char *what, uint64_t number)
 /* ---- metadata
  * ---------------------------------------------------------------- */
 
-static int claim(struct check *c, const char *what, uint64_t host, uint64_t len,
+int check_claim(struct check *c, const char *what, uint64_t host, uint64_t len,
     struct err *e)
 {
 	uint64_t sector = host / SECTOR_LEN, n = div_up(len, SECTOR_LEN);
@@ -64,7 +50,7 @@ static int claim_tables(struct check *c, uint64_t gd_host, struct err *e)
 {
 	struct vmdk_extent *x = c->x;
 
-	if (claim(c, "grain directory", gd_host, x->gd_n * 4, e))
+	if (check_claim(c, "grain directory", gd_host, x->gd_n * 4, e))
 		return -1;
 	for (uint64_t i = 0; i < x->gd_n; i++) {
 		struct err one = ERR_INIT;
@@ -72,7 +58,7 @@ static int claim_tables(struct check *c, uint64_t gd_host, struct err *e)
 
 		/* What cannot be found has no place: see check_table(). */
 		if (!vmdk_gde(x, gd_host, i, &host, &one) && host &&
-		    claim(c, "grain table", host, x->gt_len, e))
+		    check_claim(c, "grain table", host, x->gt_len, e))
 			return -1;
 	}
 	return 0;
@@ -104,7 +90,7 @@ static bool is_free(struct check *c, uint64_t host)
 	return n == 2 || !clusterset_any(&c->odd, ix, n);
 }
 
-static int use(struct check *c, uint64_t host, struct err *e)
+int check_use(struct check *c, uint64_t host, struct err *e)
 {
 	uint64_t n, ix;
 
@@ -116,7 +102,7 @@ static int use(struct check *c, uint64_t host, struct err *e)
 	return clusterset_add(n == 1 ? &c->used : &c->odd, ix, n, e);
 }
 
-static bool is_right(struct check *c, const uint8_t *gt, uint32_t ix)
+bool check_is_right(struct check *c, const uint8_t *gt, uint32_t ix)
 {
 	uint64_t host;
 
@@ -136,7 +122,7 @@ static int fix_entry(
     struct check *c, uint64_t gt_host, uint32_t ix, struct err *e)
 {
 	uint8_t *p = c->gt + 4 * (size_t)ix;
-	bool from_copy = c->copy && is_right(c, c->copy, ix);
+	bool from_copy = c->copy && check_is_right(c, c->copy, ix);
 
 	put_le32(p, from_copy ? le32(c->copy + 4 * (size_t)ix) : 0);
 	c->corruptions_fixed++;
@@ -149,7 +135,7 @@ static int check_entry(
 	uint32_t ix = grain_ix % c->x->gt_n;
 	uint64_t host;
 
-	if (!is_right(c, c->gt, ix)) {
+	if (!check_is_right(c, c->gt, ix)) {
 		struct err one = ERR_INIT;
 
 		vmdk_bad_entry(c->x, grain_ix,
@@ -162,7 +148,7 @@ static int check_entry(
 			return -1;
 	}
 	return vmdk_gte_get(c->x, c->gt, ix, &host) == VMDK_GTE_DATA
-		   ? use(c, host, e)
+		   ? check_use(c, host, e)
 		   : 0;
 }
 
@@ -181,23 +167,39 @@ static uint64_t find_table(
 	if (first)
 		readcheck_found(&c->r, &one);
 	else
-		leak(c, "redundant grain directory: bad entry", gd_ix);
+		check_report_leak(
+		    c, "redundant grain directory: bad entry", gd_ix);
 	return 0;
 }
 
+/* The redundant table gets what the first one has, unless that is damaged.
+ * What only the redundant one has stays: see check_rest.c. */
 static int compare_tables(
     struct check *c, uint64_t host, uint64_t gd_ix, struct err *e)
 {
-	if (!memcmp(c->gt, c->copy, c->x->gt_len))
+	bool same = true, changed = false;
+
+	for (size_t at = 0; at < c->x->gt_len; at += 4) {
+		if (le32(c->gt + at) == le32(c->copy + at))
+			continue;
+		same = false;
+		if (!le32(c->gt + at))
+			continue;
+		memcpy(c->copy + at, c->gt + at, 4);
+		changed = true;
+	}
+	if (same)
 		return 0;
-	leak(c, "redundant grain table that differs:", gd_ix);
-	if (!c->leaks_too)
+	c->differ = true;
+	check_report_leak(c, "redundant grain table that differs:", gd_ix);
+	if (!c->leaks_too || !changed ||
+	    c->r.out->corruptions > c->corruptions_fixed)
 		return 0;
 	c->leaks_fixed++;
-	return host_pwrite(c->x->file, c->gt, c->x->gt_len, host, e);
+	return host_pwrite(c->x->file, c->copy, c->x->gt_len, host, e);
 }
 
-static int read_table(
+int check_read_table(
     struct check *c, uint8_t *buf, uint64_t host, struct err *e)
 {
 	return host ? host_pread(c->x->file, buf, c->x->gt_len, host, e) : 0;
@@ -239,9 +241,12 @@ static int check_table(struct check *c, uint64_t gd_ix, struct err *e)
 	uint8_t *copy = c->copy;
 	int rc;
 
-	if (!host)
+	if (!host) {
+		c->differ |= copy_host;
 		return 0;
-	if (read_table(c, c->gt, host, e) || read_table(c, copy, copy_host, e))
+	}
+	if (check_read_table(c, c->gt, host, e) ||
+	    check_read_table(c, copy, copy_host, e))
 		return -1;
 	c->copy = copy_host ? copy : NULL;
 	rc = check_entries(c, host, gd_ix, e);
@@ -249,67 +254,6 @@ static int check_table(struct check *c, uint64_t gd_ix, struct err *e)
 		rc = compare_tables(c, copy_host, gd_ix, e);
 	c->copy = copy;
 	return rc;
-}
-
-/* ---- grains that nothing points to
- * ------------------------------------------------- */
-
-/* 1 there is more than zeroes and holes, 0 not, -1 failed. */
-static int holds_data(const struct check *c, uint64_t host, struct err *e)
-{
-	uint64_t size = host_size(c->x->file);
-	uint64_t len = min_u64(c->x->grain_len, size - host);
-	struct host_extent h = {.hole = true};
-	CLEANUP_FREE uint8_t *buf = NULL;
-
-	if (host_map(c->x->file, host, len, &h, e))
-		return -1;
-	if (h.hole && h.len >= len)
-		return 0;
-	buf = malloc(len);
-	if (!buf)
-		return err_nomem(e);
-	if (host_pread(c->x->file, buf, len, host, e))
-		return -1;
-	return !is_zero(buf, len);
-}
-
-static int check_leak(struct check *c, uint64_t host, struct err *e)
-{
-	uint64_t size = host_size(c->x->file);
-	int data = holds_data(c, host, e);
-
-	if (data <= 0)
-		return data;
-	leak(c, "nothing points to the grain at", host);
-	if (!c->leaks_too)
-		return 0;
-	if (host_punch(
-		c->x->file, host, min_u64(c->x->grain_len, size - host), e) < 0)
-		return -1;
-	c->leaks_fixed += !holds_data(c, host, e);
-	return 0;
-}
-
-static int check_leaks(struct check *c, struct err *e)
-{
-	const struct vmdk_extent *x = c->x;
-	uint64_t sectors = x->grain_len / SECTOR_LEN;
-	uint64_t size = host_size(x->file);
-
-	for (uint64_t ix = 0; c->any && c->lag + ix * x->grain_len < size;
-	     ix++) {
-		uint64_t host = c->lag + ix * x->grain_len;
-
-		if (clusterset_any(&c->used, ix, 1) ||
-		    clusterset_any(&c->odd, ix, 1) ||
-		    clusterset_any(&c->meta, host / SECTOR_LEN, sectors) ||
-		    host < x->h.overhead * SECTOR_LEN)
-			continue;
-		if (check_leak(c, host, e))
-			return -1;
-	}
-	return 0;
 }
 
 /* ---- extents
@@ -322,12 +266,16 @@ static int check_tables(struct check *c, struct err *e)
 
 	if (x->h.desc < 1024 && x->h.desc_n < 1024)
 		head = (1 + x->h.desc_n) * SECTOR_LEN;
-	if (claim(c, "header", 0, head, e) || claim_tables(c, x->gd_host, e) ||
+	if (check_claim(c, "header", 0, head, e) ||
+	    claim_tables(c, x->gd_host, e) ||
 	    (x->rgd_host && claim_tables(c, x->rgd_host, e)))
 		return -1;
 	for (uint64_t i = 0; i < x->gd_n; i++)
 		if (check_table(c, i, e) ||
 		    image_work(c->r.img, x->gt_n * x->grain_len, e))
+			return -1;
+	for (uint64_t i = 0; c->differ && x->rgd_host && i < x->gd_n; i++)
+		if (check_rest(c, i, e))
 			return -1;
 	return check_leaks(c, e);
 }
@@ -337,7 +285,7 @@ static int check_extent(struct check *c, struct vmdk_extent *x, struct err *e)
 	int rc;
 
 	c->x = x;
-	c->any = false;
+	c->any = c->differ = false;
 	c->lag = 0;
 	c->gt = calloc(1, x->gt_len);
 	c->copy = calloc(1, x->gt_len);
@@ -432,6 +380,6 @@ int vmdk_repair(struct image *img, enum img_repair what, struct img_check *out,
 		return -1;
 	out->corruptions_fixed =
 	    min_u64(c.corruptions_fixed, found.corruptions);
-	out->leaks_fixed = c.leaks_fixed;
+	out->leaks_fixed = min_u64(c.leaks_fixed, found.leaks);
 	return 0;
 }
