@@ -136,6 +136,11 @@ expect_exit 0 "$IMGCTL" check -r all bad
 expect_exit 0 qemu-img check bad
 expect_exit 0 qemu-img compare bad sound
 
+# The flag that calls an image empty is passed over, as by QEMU.
+cp sound flagged
+put flagged 52 1
+agree flagged disk
+
 # ---- damage ----------------------------------------------------------------
 
 # repaired FILE: check finds CORRUPT faults; after check -r nobody does.

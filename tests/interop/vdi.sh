@@ -111,6 +111,21 @@ rm r.vdi r.raw
 expect_exit 0 qemu-img check s.vdi
 expect_exit 1 "$IMGCTL" resize s.vdi 1000000T
 
+# A trim gives space back to the host, in place: a block stays in the map.
+head -c 8M noise >full.raw
+truncate -s 8M full.raw
+"$IMGCTL" convert -f raw -O vdi -S 0 full.raw t.vdi
+had=$(stat -c %b t.vdi)
+nbdkit -U - "$PLUGIN" discard=unmap t.vdi \
+	--run 'PATH=/usr/bin:$PATH nbdsh -u "$uri" -c "h.trim(1 << 20, 1 << 20)"'
+[ $(((had - $(stat -c %b t.vdi)) * 512)) -ge 900000 ] ||
+	fail "a trim gave back nothing"
+expect_exit 0 qemu-img check t.vdi
+qemu-io -f raw -c 'write -z 1M 1M' full.raw >/dev/null
+expect_exit 0 qemu-img compare -f raw -F vdi full.raw t.vdi
+[ "$(field t.vdi 388)" = 8 ] || fail "a block has left the file"
+rm t.vdi full.raw
+
 # ---- differencing images ---------------------------------------------------
 
 "$IMGCTL" create -q -f vdi diff.vdi 20M

@@ -193,14 +193,15 @@ expect_exit 0 "$IMGCTL" map --output=json over.vhdx
 [ "$(jq '[.[] | select(.depth == 0 and .data)] | length' out)" = 0 ] ||
 	fail "commit left data: $(cat out)"
 
-# Whatever of a commit gets to the files, what is seen stays the same.
+# Whatever of a commit gets to the files, what is seen stays the same; QEMU
+# replays the log of the base, and finds what we find.
 mkdir now
 "$IMGCTL" create -q -f vhdx -o block_size=1M low.vhdx 3M
 "$IMGCTL" bench -q -f vhdx -w -c 1 -s 4096 --pattern=3 low.vhdx
 "$IMGCTL" create -q -f vhdx -b low.vhdx -F vhdx high.vhdx
 "$IMGCTL" bench -q -f vhdx -w -c 1 -s 4096 -o 2M --pattern=4 high.vhdx
 "$IMGCTL" convert -O raw high.vhdx seen
-n=0
+n=0 replayed=0
 cut=1
 while [ $cut = 1 ]; do
 	n=$((n + 1))
@@ -210,8 +211,13 @@ while [ $cut = 1 ]; do
 		FAILCALL_DIR=$PWD/now FAILCALL_CHANGES=1 FAILCALL_NTH=$n \
 		"$IMGCTL" commit -q now/high.vhdx 2>/dev/null || cut=1
 	expect_exit 0 "$IMGCTL" compare -f raw -F vhdx seen now/high.vhdx
+	qemu-img info now/low.vhdx >/dev/null 2>&1 || replayed=$((replayed + 1))
+	cp now/low.vhdx log.vhdx
+	expect_exit 0 qemu-img check -q -r all log.vhdx
+	expect_exit 0 "$IMGCTL" compare -f vhdx -F vhdx log.vhdx now/low.vhdx
 done
 [ $n -gt 10 ] || fail "commit changes the files $n times"
+[ $replayed -gt 0 ] || fail "no log was left to replay"
 
 # Growing shows zeroes, even where the parent has something.
 "$IMGCTL" create -q -f vhdx -b base.vhdx -F vhdx small.vhdx 3M
@@ -228,6 +234,66 @@ expect_exit 0 "$IMGCTL" info folder/away.vhdx
 expect_out 'backing file: ../base.vhdx (actual path: folder/../base.vhdx)'
 grep -qF '..\base.vhdx' <(tr -d '\0' <folder/away.vhdx | head -c 1M) ||
 	fail "the locator does not have the path as Windows has it"
+
+# The keys of a locator, as Hyper-V has them: which path counts, and the second
+# linkage.  The locator is the item with this GUID in the metadata table, at
+# 2 MiB.
+locate()
+{
+	python3 - over.vhdx "$@" <<'END'
+import struct, sys
+name, args = sys.argv[1], sys.argv[2:]
+item_id = bytes.fromhex("2d5fd3a80bb34d45abf7d3d84834ab0c")
+with open(name, "r+b") as f:
+    f.seek(2 << 20)
+    table = f.read(65536)
+    at = next(i for i in range(32, 65536, 32) if table[i:i + 16] == item_id)
+    off, n = struct.unpack_from("<II", table, at + 16)
+    f.seek((2 << 20) + off)
+    old = f.read(n)
+    ko, vo, kl, vl = struct.unpack_from("<IIHH", old, 20)
+    link = old[vo:vo + vl].decode("utf-16-le")
+    zero = "{%s}" % "-".join("0" * i for i in (8, 4, 4, 4, 12))
+    pairs = [p.replace("LINK", link).replace("ZERO", zero).split("=")
+             for p in args]
+    body, table2 = b"", b""
+    for k, v in pairs:
+        k, v = k.encode("utf-16-le"), v.encode("utf-16-le")
+        base = 20 + 12 * len(pairs) + len(body)
+        table2 += struct.pack("<IIHH", base, base + len(k), len(k), len(v))
+        body += k + v
+    new = old[:18] + struct.pack("<H", len(pairs)) + table2 + body
+    f.seek((2 << 20) + off)
+    f.write(new)
+    f.seek((2 << 20) + at + 20)
+    f.write(struct.pack("<I", len(new)))
+END
+}
+cp over.vhdx kept.vhdx
+for keys in 'parent_linkage=LINK relative_path=.\base.vhdx' \
+	'parent_linkage=ZERO parent_linkage2=LINK relative_path=base.vhdx' \
+	'parent_linkage=LINK absolute_win32_path=\\?\D:\x\base.vhdx' \
+	'parent_linkage=LINK volume_path=\\?\Volume{0}\x\base.vhdx' \
+	'volume_path=\\?\V\no.vhdx relative_path=base.vhdx parent_linkage=LINK'
+do
+	cp kept.vhdx over.vhdx
+	locate $keys
+	expect_exit 0 "$IMGCTL" info --output=json over.vhdx
+	[ "$(jq -r '."backing-filename"' out)" = base.vhdx ] ||
+		fail "$keys: $(cat out)"
+	expect_exit 0 "$IMGCTL" compare over.vhdx kept.vhdx
+done
+# A commit keeps all of them, and makes them name the new base.
+cp kept.vhdx over.vhdx
+cp base.vhdx base.kept
+locate parent_linkage=ZERO parent_linkage2=LINK 'relative_path=.\base.vhdx' \
+	'absolute_win32_path=D:\x\base.vhdx'
+expect_exit 0 "$IMGCTL" commit -q over.vhdx
+expect_exit 0 "$IMGCTL" compare over.vhdx base.vhdx
+tr -d '\0' <over.vhdx | head -c 3M | grep -aqF 'D:\x\base.vhdx' ||
+	fail "commit has lost a path"
+mv base.kept base.vhdx
+mv kept.vhdx over.vhdx
 
 # A parent that was written since is not the parent any more.
 "$IMGCTL" bench -q -f vhdx -w -c 1 base.vhdx >/dev/null
