@@ -43,7 +43,15 @@ static int read_header(struct image *img, struct err *e)
 		return 0;
 	q->luks =
 	    luks_open(img->file, q->h.crypt.host, q->h.crypt.len, img->name, e);
-	return q->luks ? 0 : -1;
+	if (!q->luks)
+		return -1;
+	/* The sectors of version 2 may be longer than clusters. */
+	if (q->luks->version != 1)
+		return err_unsupported(e,
+		    "%s: LUKS version %u is not supported inside qcow2: must "
+		    "be 1",
+		    img->name, q->luks->version);
+	return 0;
 }
 
 static struct cipher *unlock(

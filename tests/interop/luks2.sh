@@ -257,6 +257,42 @@ expect_exit 0 "$IMGCTL" info a.luks
 expect_exit 1 amend s -o state=active,new-secret=n
 expect_err 'no key slot for the data'
 
+# The slots of a header in a file of its own.
+for version in 1 2; do
+	expect_exit 0 "$IMGCTL" create "${secrets[@]}" -f luks -o "$(
+	)key-secret=s,version=$version,iter-time=1,pbkdf=pbkdf2,$(
+	)detached-header=on" head 0
+	for change in s:state=active,new-secret=n,iter-time=1 \
+		n:state=inactive,old-secret=s; do
+		expect_exit 0 "$IMGCTL" amend "${secrets[@]}" -o "${change#*:}" \
+			--image-opts \
+			"$(opts body "${change%%:*}"),header.filename=head"
+	done
+	expect_exit 0 cryptsetup open --test-passphrase --key-file new.key \
+		--header head body
+	expect_exit 2 cryptsetup open --test-passphrase --key-file key \
+		--header head body
+done
+
+# ---- inside qcow2 -----------------------------------------------------------
+
+# A header of version 2, whose sectors may be longer than clusters are.
+expect_exit 0 "$IMGCTL" create "${secrets[@]}" -f qcow2 -o "$(
+)encrypt.format=luks,encrypt.key-secret=n,encrypt.iter-time=1" a.qcow2 1M
+python3 - <<'END'
+import struct
+with open("a.qcow2", "r+b") as f, open("head", "rb") as head:
+    start = f.read(65536)
+    at = start.index(struct.pack(">II", 0x0537be77, 16))
+    f.seek(struct.unpack_from(">Q", start, at + 8)[0])
+    f.write(head.read(290816))
+END
+expect_exit 1 "$IMGCTL" map "${secrets[@]}" --image-opts \
+	driver=qcow2,encrypt.key-secret=n,file.filename=a.qcow2
+expect_err 'LUKS version 2 is not supported inside qcow2'
+expect_exit 1 "$IMGCTL" create "${secrets[@]}" -f qcow2 -o "$(
+)encrypt.format=luks,encrypt.key-secret=n,encrypt.version=2" b.qcow2 1M
+
 # ---- headers ----------------------------------------------------------------
 
 cp disk good
