@@ -260,8 +260,8 @@ static int get_slots(struct luks *l, struct err *e)
 	return check_overlaps(l, e);
 }
 
-/* The area of all slots ends before the data; beyond the data's file, if that
- * is another one, nothing is there. */
+/* Where the area of all slots ends: before the data, also where the data is in
+ * another file, which then begins with as much. */
 static int get_config(struct luks *l, struct err *e)
 {
 	const json_t *config = json_object_get(l->v2->root, "config");

@@ -18,11 +18,11 @@ hex()
 sealed=$(openssl enc -aes-256-cbc -K "$(hex master)" -iv "$(hex iv)" <pass |
 	base64 -w 0)
 master=secret,id=m,file=$TMP/master
-forms=(secret,id=s,data=geheim "secret,id=s,file=$TMP/pass"
+forms=("secret,id=s,data=geheim" "secret,id=s,file=$TMP/pass"
 	"secret,id=s,format=base64,data=$(base64 pass)"
 	"secret,id=s,keyid=m,iv=$(base64 iv),format=base64,data=$sealed")
 secret=(--object "$master" --object "${forms[1]}")
-wrong=(--object secret,id=s,data=verkehrt)
+wrong=(--object "secret,id=s,data=verkehrt")
 
 # ---- images -----------------------------------------------------------------
 
@@ -38,11 +38,12 @@ expect_exit 0 qemu-io -f raw "${changes[@]}" changed.raw
 kinds='luks1 luks2 qcow2-luks qcow2-aes qcow-aes'
 declare -A format=([luks1]=luks [luks2]=luks [qcow2-luks]=qcow2
 	[qcow2-aes]=qcow2 [qcow-aes]=qcow)
-declare -A options=([luks1]=key-secret=s,iter-time=1
-	[luks2]=key-secret=s,iter-time=1,version=2,pbkdf=pbkdf2
-	[qcow2-luks]=encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=1
-	[qcow2-aes]=encrypt.format=aes,encrypt.key-secret=s
-	[qcow-aes]=encrypt.format=aes,encrypt.key-secret=s)
+luks=key-secret=s,iter-time=1
+aes=encrypt.format=aes,encrypt.key-secret=s
+declare -A options=([luks1]="$luks"
+	[luks2]="$luks,version=2,pbkdf=pbkdf2"
+	[qcow2-luks]="encrypt.format=luks,encrypt.${luks/,/,encrypt.}"
+	[qcow2-aes]="$aes" [qcow-aes]="$aes")
 
 # key KIND: the option that names the secret.
 key()
@@ -120,9 +121,9 @@ for kind in $kinds; do
 	stop_server
 	[ "$(sha disk)" = "$was" ] || fail "-s: the image was written"
 	[[ $kind != *aes ]] || continue
-	for name in "$(json $kind disk)" "--image-opts $(opts $kind disk)"; do
-		# shellcheck disable=SC2086
-		[[ $name == json:* ]] && args=("$name") || args=($name)
+	for name in "$(json $kind disk)" "$(opts $kind disk)"; do
+		args=("$name")
+		[[ $name == json:* ]] || args=(--image-opts "$name")
 		expect_exit 1 "$IMGD" -k "$TMP/s" "${wrong[@]}" "${args[@]}"
 		expect_err 'Invalid password, cannot unlock any keyslot'
 		[ "$(wc -l <err)" = 1 ] || fail 'not one message'

@@ -90,7 +90,7 @@ opens()
 }
 
 printf wrong >wrong.key
-made=(-f luks -o key-secret=s,version=2,iter-time=1)
+made=(-f luks -o "key-secret=s,version=2,iter-time=1")
 expect_exit 0 "$IMGCTL" create "${secrets[@]}" "${made[@]}" a.luks 2M
 expect_exit 0 cryptsetup luksDump a.luks
 for text in 'offset: 16777216 [bytes]' 'cipher: aes-xts-plain64' \
