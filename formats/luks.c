@@ -272,7 +272,8 @@ static int resize(
 	if (!add_ok(l->payload, size, &end) || end > IMG_SIZE_MAX)
 		return err_set(e, ERR_SYSTEM, EFBIG, "%s: size %llu too large",
 		    img->name, (unsigned long long)size);
-	if (prealloc_resize(img, img->file, l->payload + img_size(img), end, how, e))
+	if (prealloc_resize(
+		img, img->file, l->payload + img_size(img), end, how, e))
 		return -1;
 	atomic_store(&img->size, size);
 	return 0;
