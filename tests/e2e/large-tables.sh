@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# Disks as large as the formats go: tables that are not held in memory.
+. "$(dirname "$0")/../lib/e2e.sh"
+needs python3 "$IMGCTL"
+
+limit=65536 # KiB
+if grep -q __asan_init "$IMGCTL" || grep -q __tsan_init "$IMGCTL"; then
+	limit=$((limit * 16)) # a sanitizer's own memory
+fi
+# within ARGS...: imgctl, with at most so much memory
+within()
+{
+	python3 - "$limit" "$IMGCTL" "$@" <<'END'
+import resource, subprocess, sys
+subprocess.run(sys.argv[2:], check=True, stdout=subprocess.DEVNULL)
+kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+assert kib < int(sys.argv[1]), "%d KiB used: %s" % (kib, sys.argv[3:])
+END
+}
+
+while read -r format options; do
+	within create -q -f "$format" -o "$options" large
+	# To be opened is not to be read.
+	timeout 5 "$IMGCTL" info -f "$format" large >/dev/null ||
+		fail "info of $format"
+	within bench -q -f "$format" -w -c 8 -s 4096 -S 90G --pattern=7 large
+	within map -f "$format" --output=json large
+	within check -q -f "$format" large
+	rm large
+done <<'END'
+vpc size=2040G
+vhdx size=16T,block_size=1M,block_state_zero=off
+vdi size=8T
+parallels size=16T
+qed size=60T,table_size=16
+qcow size=4T
+END
