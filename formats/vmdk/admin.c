@@ -56,7 +56,8 @@ int vmdk_set_backing(struct image *img, const char *name, const char *format,
 	char *text;
 	int rc = 0;
 
-	if (check_parent(img, name, format, e))
+	if (check_parent(img, name, format, e) ||
+	    (name && vmdk_check_parent_cid(name, cid, e)))
 		return -1;
 	text = strdup(d->text);
 	if (!text)

@@ -153,7 +153,7 @@ static int read_parent(struct builder *b, struct err *e)
 		return -1;
 	b->parent_cid = vmdk_of(img)->desc.cid;
 	img_drop(img);
-	return 0;
+	return vmdk_check_parent_cid(path, b->parent_cid, e);
 }
 
 static char *make_descriptor(const struct builder *b, struct err *e)

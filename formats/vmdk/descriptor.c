@@ -297,3 +297,13 @@ uint32_t vmdk_cid_new(void)
 	/* The last two have a meaning. */
 	return cid >= VMDK_NO_PARENT - 1 ? cid >> 1 : cid;
 }
+
+int vmdk_check_parent_cid(const char *name, uint32_t cid, struct err *e)
+{
+	return cid != VMDK_NO_PARENT
+		   ? 0
+		   : err_unsupported(e,
+			 "%s: it has no CID, by which its children would know "
+			 "it",
+			 name);
+}

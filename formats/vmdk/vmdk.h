@@ -96,6 +96,8 @@ const char *vmdk_desc_find(const char *text, const char *key);
 bool vmdk_desc_is_extent(const char *line);
 /* Does it look like a descriptor file? */
 bool vmdk_desc_probe(const uint8_t *buf, size_t len);
+/* The CID that means "no parent" cannot be that of one. */
+int vmdk_check_parent_cid(const char *name, uint32_t cid, struct err *e);
 /* A CID that no image has yet, as likely as that can be. */
 uint32_t vmdk_cid_new(void);
 

@@ -232,6 +232,15 @@ expect_exit 0 qemu-img compare child.vmdk base.vmdk
 expect_exit 1 "$IMGCTL" create -f vmdk -b disk -F raw none.vmdk
 expect_err "backing_file must be a vmdk image"
 
+# Its child would be taken for one without a parent.
+cp cowd.vmdk nocid.vmdk
+expect_exit 1 "$IMGCTL" create -f vmdk -b nocid.vmdk -F vmdk none.vmdk
+expect_err "it has no CID"
+cp child.vmdk before
+expect_exit 1 "$IMGCTL" rebase -u -b nocid.vmdk -F vmdk child.vmdk
+expect_err "it has no CID"
+same before child.vmdk
+
 # ---- sizes --------------------------------------------------------------------
 
 # Both disks, r.vmdk and r.raw.
