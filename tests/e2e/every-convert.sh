@@ -90,6 +90,21 @@ converted()
 	to -m 1 -t writeback
 }
 
+# A file that does not end with a sector is filled up.
+odd()
+{
+	[ "$made" = new ] || return 0
+	head -c $((disk_len - 77)) ../disk.raw >odd.raw
+	cp odd.raw want
+	truncate -s $disk_len want
+	rm -rf new
+	mkdir new
+	cd new
+	ours convert "${secret[@]}" -f raw -O "$format" "${options[@]}" \
+		../odd.raw "$image"
+	holds "$opts" ../want
+}
+
 # -n: into one that is there, of the same size, and holds something else.
 into()
 {
@@ -108,4 +123,4 @@ dd_to()
 	ours compare -f raw -F "$format" oracle "new.$format"
 }
 
-every from dd_from converted into dd_to
+every from dd_from converted odd into dd_to

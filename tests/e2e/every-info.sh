@@ -115,4 +115,26 @@ probe()
 	[ "$(jq -r .format "$TMP/out")" = "$format" ] || fail "$(cat "$TMP/out")"
 }
 
-every info checked mapped compared opened probe
+# Where one format is known by the end of the file, and this one by its start,
+# nobody but the user can tell which of them it is.
+ambiguous()
+{
+	local head=$image tail=fixed
+	case $format in
+	raw | vpc) return ;; # raw has no start, and vpc is that other one
+	dmg)
+		ours create -q -f qcow2 head.qcow2 1M
+		head=head.qcow2 tail=$image
+		;;
+	esac
+	ours create -q -f vpc -o subformat=fixed fixed 1M
+	ours info "$tail"
+	dd if="$head" of="$tail" bs=4096 count=1 conv=notrunc status=none
+	expect_exit 1 "$IMGCTL" info "$tail"
+	expect_err "could be a "
+	expect_err "$format image"
+	expect_err "Give the format of the image."
+	ours info -f raw "$tail"
+}
+
+every info checked mapped compared opened probe ambiguous
