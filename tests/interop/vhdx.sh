@@ -207,7 +207,8 @@ while [ $cut = 1 ]; do
 	n=$((n + 1))
 	cp low.vhdx high.vhdx now
 	cut=0
-	LD_PRELOAD=$FAILCALL ASAN_OPTIONS=verify_asan_link_order=0 \
+	LD_PRELOAD=$FAILCALL \
+		ASAN_OPTIONS=${ASAN_OPTIONS:-}:verify_asan_link_order=0 \
 		FAILCALL_DIR=$PWD/now FAILCALL_CHANGES=1 FAILCALL_NTH=$n \
 		"$IMGCTL" commit -q now/high.vhdx 2>/dev/null || cut=1
 	expect_exit 0 "$IMGCTL" compare -f raw -F vhdx seen now/high.vhdx
