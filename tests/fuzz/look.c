@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What fuzz targets of formats have in common: see look.h. */
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "formats/core/units.h"
 #include "formats/driver.h"
@@ -10,23 +13,37 @@
 #define EXTENTS_MAX 2000u
 #define BITMAPS_MAX 4u
 #define PIECE	    65536u
+#define MERGE_MAX   (64 * MiB) /* of the disk */
 
-struct image *fuzz_open(
-    const char *format, const uint8_t *data, size_t len, unsigned flags)
+static struct hostfile *in_memory(const uint8_t *data, size_t len)
+{
+	struct err e = ERR_INIT;
+	struct hostfile *f = host_open_memory("input", 0, &e);
+
+	if (!f || (len && host_pwrite(f, data, len, 0, &e)))
+		abort();
+	return f;
+}
+
+/* Takes over the reference to f. */
+static struct image *open_host(
+    const char *format, struct hostfile *f, unsigned flags)
 {
 	const struct img_open how = {.format = format,
 	    .flags = flags | IMG_O_NO_BACKING,
 	    .gate = IMG_GATE_DENY};
 	struct err e = ERR_INIT;
-	struct hostfile *f = host_open_memory("input", 0, &e);
-	struct image *img;
+	struct image *img = img_open_host(f, &how, &e);
 
-	if (!f || (len && host_pwrite(f, data, len, 0, &e)))
-		abort();
-	img = img_open_host(f, &how, &e);
 	if (!img && (!err_is_set(&e) || !e.msg[0]))
 		abort();
 	return img;
+}
+
+struct image *fuzz_open(
+    const char *format, const uint8_t *data, size_t len, unsigned flags)
+{
+	return open_host(format, in_memory(data, len), flags);
 }
 
 void fuzz_describe(struct image *img)
@@ -145,34 +162,128 @@ void fuzz_repair(
 	img_drop(img);
 }
 
+/* What a write has said is there is there. */
+static void must_read(
+    struct image *img, const uint8_t *want, size_t len, uint64_t off)
+{
+	static uint8_t buf[PIECE];
+	struct err e = ERR_INIT;
+
+	if (!img_pread(img, buf, len, off, &e) && memcmp(buf, want, len) != 0)
+		abort();
+}
+
+/* Writes at `off`, and more elsewhere: true if the bytes at `off` count. */
+static bool write_around(
+    struct image *img, const uint8_t *buf, uint64_t off, uint64_t size)
+{
+	struct err e = ERR_INIT;
+	bool written;
+
+	img_pwrite(img, buf, min_u64(size, PIECE), 0, 0, &e);
+	err_clear(&e);
+	img_zero(img, size / 4, size / 8, IMG_MAY_TRIM, &e);
+	err_clear(&e);
+	img_trim(img, size / 4, size / 2 + 4096, 0, &e);
+	err_clear(&e);
+	written = !img_pwrite(img, buf, 4096, off, 0, &e);
+	err_clear(&e);
+	if (written)
+		must_read(img, buf, 4096, off);
+	img_pwrite(img, buf, 512, 0, 0, &e);
+	err_clear(&e);
+	if (written)
+		must_read(img, buf, 4096, off);
+	return !img_flush(img, &e) && written;
+}
+
+static void resize_twice(struct image *img, uint64_t size)
+{
+	struct err e = ERR_INIT;
+
+	img_resize(img, size + 4096, IMG_PREALLOC_OFF, &e);
+	err_clear(&e);
+	img_resize(img, size / 1024 * 512, IMG_PREALLOC_OFF, &e);
+}
+
 /* Whatever fails, it must fail in order. */
 void fuzz_change(const char *format, const uint8_t *data, size_t len)
 {
 	static const uint8_t buf[PIECE] = {1};
-	struct image *img =
-	    fuzz_open(format, data, len, IMG_O_RDWR | IMG_O_DISCARD);
+	const unsigned flags = IMG_O_RDWR | IMG_O_DISCARD;
+	struct hostfile *f = in_memory(data, len);
+	struct image *img = open_host(format, host_ref(f), flags);
 	struct err e = ERR_INIT;
-	uint64_t size;
+	bool written = false;
+	uint64_t size = 0, off = 0;
 
+	if (img) {
+		size = min_u64(img_size(img), MiB);
+		off = size / 2 & ~511ull;
+		if (size >= 2 * 4096)
+			written = write_around(img, buf, off, size);
+		written = !img_close(img, &e) && written;
+		img = open_host(format, host_ref(f), flags);
+		if (written && !img)
+			abort();
+	}
+	host_put(f);
 	if (!img)
 		return;
-	size = min_u64(img_size(img), MiB);
-	if (size >= 4096) {
-		img_pwrite(img, buf, 4096, size / 2 & ~511ull, 0, &e);
-		err_clear(&e);
-		img_pwrite(img, buf, min_u64(size, sizeof buf), 0, 0, &e);
-		err_clear(&e);
-		img_zero(img, size / 4, size / 8, IMG_MAY_TRIM, &e);
-		err_clear(&e);
-		img_trim(img, size / 4, size / 2, 0, &e);
-		err_clear(&e);
-	}
-	img_flush(img, &e);
-	err_clear(&e);
-	img_resize(img, size + 4096, IMG_PREALLOC_OFF, &e);
-	err_clear(&e);
-	img_resize(img, size / 1024 * 512, IMG_PREALLOC_OFF, &e);
+	if (written)
+		must_read(img, buf, 4096, off);
+	resize_twice(img, size);
 	img_drop(img);
+}
+
+/* ---- commit ------------------------------------------------------------- */
+
+/* A file without a name, which others can open by its path. */
+static int nameless(const uint8_t *data, size_t len, char path[32])
+{
+	int fd = memfd_create("fuzz", MFD_CLOEXEC);
+
+	if (fd < 0 || ftruncate(fd, (off_t)len) ||
+	    (len && pwrite(fd, data, len, 0) != (ssize_t)len))
+		abort();
+	snprintf(path, 32, "/proc/self/fd/%d", fd);
+	return fd;
+}
+
+static struct image *open_over(
+    const char *format, const char *top, const char *base)
+{
+	const struct img_open how = {
+	    .flags = IMG_O_RDWR, .gate = IMG_GATE_DENY, .writable_depth = 1};
+	struct err e = ERR_INIT;
+	CLEANUP(options) struct options *o = options_new(&e);
+
+	if (!o || options_set(o, "driver", format, &e) ||
+	    options_set(o, "file.filename", top, &e) ||
+	    options_set(o, "backing.driver", "raw", &e) ||
+	    options_set(o, "backing.file.filename", base, &e))
+		abort();
+	return img_open_options(o, &how, &e);
+}
+
+/* The input is what was written over a raw disk. */
+void fuzz_merge(const char *format, const uint8_t *data, size_t len)
+{
+	char top[32], base[32];
+	int top_fd = nameless(data, len, top);
+	int base_fd = nameless(data, min_u64(len, 4096), base);
+	struct image *img = open_over(format, top, base);
+	struct err e = ERR_INIT;
+
+	if (img && img_size(img) <= MERGE_MAX) {
+		const struct img_merge job = {
+		    .top = img, .base = img_backing(img)};
+
+		img_merge(&job, &e);
+	}
+	img_drop(img);
+	close(top_fd);
+	close(base_fd);
 }
 
 void fuzz_all(const char *format, const uint8_t *data, size_t len)
@@ -182,4 +293,5 @@ void fuzz_all(const char *format, const uint8_t *data, size_t len)
 	fuzz_repair(format, data, len, IMG_REPAIR_LEAKS);
 	fuzz_repair(format, data, len, IMG_REPAIR_ALL);
 	fuzz_change(format, data, len);
+	fuzz_merge(format, data, len);
 }

@@ -25,9 +25,11 @@ void fuzz_look(const char *format, const uint8_t *data, size_t len);
 /* The check agrees with what the repair says is left. */
 void fuzz_repair(
     const char *format, const uint8_t *data, size_t len, enum img_repair what);
-/* Write, zero, trim, flush, resize. */
+/* Write, zero, trim, flush, reopen, resize: what was written stays. */
 void fuzz_change(const char *format, const uint8_t *data, size_t len);
-/* For a format that can be written: look, check, repair, change. */
+/* Commit to a raw disk below. */
+void fuzz_merge(const char *format, const uint8_t *data, size_t len);
+/* For a format that can be written: look, check, repair, change, merge. */
 void fuzz_all(const char *format, const uint8_t *data, size_t len);
 
 #endif
