@@ -8,11 +8,20 @@
 #define CACHE_LEN (1u * MiB)
 /* Blocks that one reservation has, at most. */
 #define RESERVE_MAX 1024u
+/* Blocks that may have space beyond twice those that fit the file: a few may
+ * be damaged. */
+#define ROOM_SPARE 16u
+/* Entries of a table: 2 GiB with 32 bits each. */
+#define BLOCKS_MAX (1u << 29)
 
 int flat_init(struct flat *f, uint64_t base, uint64_t limit, struct err *e)
 {
 	uint64_t end = max_u64(host_size(f->img->file), base);
 
+	if (f->block_n > BLOCKS_MAX)
+		return err_unsupported(e,
+		    "%s: a table of %llu blocks: allowed are %u", f->img->name,
+		    (unsigned long long)f->block_n, BLOCKS_MAX);
 	space_init(&f->space, base, f->unit_len ? f->unit_len : f->space_len,
 	    end, limit);
 	f->tables = tables_new_cache(f->img->file, &f->img->meta, CACHE_LEN, e);
@@ -178,6 +187,26 @@ static int count_new(struct flat *f, uint64_t ix, uint64_t *n, struct err *e)
 	}
 	*n = i;
 	return 0;
+}
+
+int flat_claim(
+    struct flat *f, const struct flat_block *b, uint64_t *n, struct err *e)
+{
+	uint64_t len = host_size(f->img->file);
+	uint64_t max_n = 2 * (len / f->space_len) + ROOM_SPARE;
+	int rc;
+
+	*n += b->host < len;
+	if (*n > max_n)
+		return err_damaged(e,
+		    "%s: more than %llu blocks of %u bytes have space in a "
+		    "file of %llu",
+		    f->img->name, (unsigned long long)max_n, f->block_len,
+		    (unsigned long long)len);
+	rc = space_claim(&f->space, b->host, f->space_len, e);
+	if (rc < 0)
+		err_prefix(e, "%s: ", f->img->name);
+	return rc;
 }
 
 int flat_take(struct flat *f, uint64_t most_n, uint64_t *host, uint64_t *got_n,

@@ -92,6 +92,14 @@ typedef int flat_fn(struct flat *f, uint64_t block_ix,
     const struct flat_block *b, const char *fault, void *arg, struct err *e);
 int flat_each(struct flat *f, flat_fn *fn, void *arg, struct err *e);
 
+/*
+ * Blocks that have space, when it is found out who owns what: *n of them so
+ * far.  Many more than fit the file are refused: looking at them would take
+ * long, and giving each its own space would fill the disk.
+ */
+int flat_claim(
+    struct flat *f, const struct flat_block *b, uint64_t *n, struct err *e);
+
 /* Space for blocks in one piece: at least one, at most most_n, got_n of them.
  * meta exclusive. */
 int flat_take(struct flat *f, uint64_t most_n, uint64_t *host, uint64_t *got_n,
@@ -148,6 +156,7 @@ struct flat_check {
 	void (*report)(void *, const char *); /* or NULL */
 	void *arg;
 	bool repair;
+	uint64_t claimed_n; /* see flat_claim()                        */
 	uint64_t fixed_n;   /* entries that the repair has changed     */
 	uint64_t end;	    /* host byte: of the last block's space    */
 	uint64_t hole_n;    /* blocks' spaces free below that          */

@@ -58,7 +58,7 @@ static int check_block(struct flat *f, uint64_t ix, const struct flat_block *b,
 	if (c->last_host && b->host != c->last_host)
 		c->out->fragmented++;
 	c->last_host = b->host + f->space_len;
-	rc = space_claim(&f->space, b->host, f->space_len, e);
+	rc = flat_claim(f, b, &c->claimed_n, e);
 	if (rc > 0)
 		flat_report(c, &c->out->corruptions,
 		    "%s block %llu: its space at %#llx is used twice",
@@ -111,12 +111,14 @@ static int scan(struct flat_check *c,
 	struct space *s = &c->f->space;
 	uint64_t end = s->end_ix, units = c->f->space_len / s->unit_len;
 
-	if (space_scan_begin(s, e) || (structures && structures(c->f, e)) ||
+	if (space_scan_begin(s, e))
+		return err_prefix(e, "%s: ", c->f->img->name), -1;
+	if ((structures && structures(c->f, e)) ||
 	    flat_each(c->f, check_block, c, e))
 		return -1;
 	space_scan_end(s);
 	c->hole_n = s->free_n / units;
-	c->tail_n = (end - s->end_ix) / units;
+	c->tail_n = (end - min_u64(end, s->end_ix)) / units;
 	if (c->repair && s->shared.n && give_copies(c, e))
 		return -1;
 	c->end = space_end(s);

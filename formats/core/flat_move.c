@@ -15,10 +15,10 @@
 static int claim_block(struct flat *f, uint64_t ix, const struct flat_block *b,
     const char *fault, void *arg, struct err *e)
 {
-	(void)ix, (void)fault, (void)arg;
+	(void)ix, (void)fault;
 	if (b->kind != EXT_DATA)
 		return 0;
-	return space_claim(&f->space, b->host, f->space_len, e) < 0 ? -1 : 0;
+	return flat_claim(f, b, arg, e) < 0 ? -1 : 0;
 }
 
 int flat_scan(struct flat *f, int (*structures)(struct flat *f, struct err *e),
@@ -27,13 +27,16 @@ int flat_scan(struct flat *f, int (*structures)(struct flat *f, struct err *e),
 	struct space *s = &f->space;
 	uint64_t end = max_u64(host_size(f->img->file), s->base);
 	uint64_t limit = s->base + s->max_ix * s->unit_len;
+	uint64_t block_n = 0;
 	struct space fresh;
 
 	space_init(&fresh, s->base, s->unit_len, end, limit);
 	space_destroy(s);
 	*s = fresh;
-	if (space_scan_begin(s, e) || (structures && structures(f, e)) ||
-	    flat_each(f, claim_block, NULL, e))
+	if (space_scan_begin(s, e))
+		return err_prefix(e, "%s: ", f->img->name), -1;
+	if ((structures && structures(f, e)) ||
+	    flat_each(f, claim_block, &block_n, e))
 		return -1;
 	space_scan_end(s);
 	return 0;

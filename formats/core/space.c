@@ -14,6 +14,10 @@
 
 #define LEAF_BITS  32768u
 #define LEAF_WORDS (LEAF_BITS / 64)
+/* Claimed past the end: leaves of the set, and claims. */
+#define FAR_LEAVES_MAX 65536u
+#define FAR_MAX	       (16u * MiB)
+#define LEAVES_MAX     (4u * MiB) /* of what is scanned */
 
 struct space_leaf {
 	uint32_t free_n;
@@ -78,24 +82,33 @@ static struct space_leaf *leaf_new(unsigned free_n, struct err *e)
 	return l;
 }
 
-/* A unit that is free. */
-static int set_owned(struct space *s, uint64_t ix, struct err *e)
+/* Units that are free, `bits` of one word, are owned now; ix: its first. */
+static int set_owned(struct space *s, uint64_t ix, uint64_t bits, struct err *e)
 {
 	struct space_leaf **p = &s->leaf[ix / LEAF_BITS], *l = *p;
+	unsigned n = (unsigned)__builtin_popcountll(bits);
 
+	if (!bits)
+		return 0;
 	if (l == &all_free) {
 		l = leaf_new(LEAF_BITS, e);
 		if (!l)
 			return -1;
 		*p = l;
 	}
-	l->word[ix % LEAF_BITS / 64] &= ~(1ull << ix % 64);
-	s->free_n--;
-	if (--l->free_n)
+	l->word[ix % LEAF_BITS / 64] &= ~bits;
+	s->free_n -= n;
+	l->free_n -= n;
+	if (l->free_n)
 		return 0;
 	free(l);
 	*p = NULL;
 	return 0;
+}
+
+static int set_one_owned(struct space *s, uint64_t ix, struct err *e)
+{
+	return set_owned(s, round_down(ix, 64), 1ull << ix % 64, e);
 }
 
 static int grow_leaves(struct space *s, uint64_t n, struct err *e)
@@ -156,14 +169,31 @@ static uint64_t next_free(const struct space *s, uint64_t ix)
 	return s->end_ix;
 }
 
+/* The last leaf, if all of it up to the end is free, is gone. */
+static bool drop_leaf(struct space *s)
+{
+	struct space_leaf **p = &s->leaf[(s->end_ix - 1) / LEAF_BITS];
+
+	if (*p != &all_free || !is_aligned(s->end_ix, LEAF_BITS))
+		return false;
+	*p = NULL;
+	s->free_n -= LEAF_BITS;
+	s->end_ix -= LEAF_BITS;
+	return true;
+}
+
 /* What is free at the end goes back to who makes the file shorter or longer. */
 static void trim_end(struct space *s)
 {
 	struct err e = ERR_INIT;
 
-	while (s->end_ix && is_free(s, s->end_ix - 1) &&
-	       !set_owned(s, s->end_ix - 1, &e))
+	while (s->end_ix && is_free(s, s->end_ix - 1)) {
+		if (drop_leaf(s))
+			continue;
+		if (set_one_owned(s, s->end_ix - 1, &e))
+			break;
 		s->end_ix--;
+	}
 	s->first_ix = min_u64(s->first_ix, s->end_ix);
 }
 
@@ -174,6 +204,12 @@ int space_scan_begin(struct space *s, struct err *e)
 	uint64_t whole = s->end_ix / LEAF_BITS;
 	unsigned rest = s->end_ix % LEAF_BITS;
 
+	if (whole >= LEAVES_MAX)
+		return err_unsupported(e,
+		    "%llu units of %llu bytes: at most %llu can be told apart",
+		    (unsigned long long)s->end_ix,
+		    (unsigned long long)s->unit_len,
+		    (unsigned long long)LEAVES_MAX * LEAF_BITS);
 	if (grow_leaves(s, whole + 1, e))
 		return -1;
 	for (uint64_t i = 0; i < whole; i++)
@@ -198,26 +234,71 @@ static void touched(const struct space *s, uint64_t host, uint64_t len,
 	*end_ix = div_up(end, s->unit_len);
 }
 
-/* 1: it has an owner already. */
-static int claim_unit(struct space *s, uint64_t ix, struct err *e)
+static uint64_t mask_of(uint64_t ix, uint64_t n)
 {
-	bool far = ix >= s->end_ix;
+	return (n < 64 ? (1ull << n) - 1 : UINT64_MAX) << ix % 64;
+}
 
-	if (far ? !clusterset_any(&s->far, ix, 1) : is_free(s, ix))
-		return far ? clusterset_add(&s->far, ix, 1, e)
-			   : set_owned(s, ix, e);
-	return clusterset_add(&s->shared, ix, 1, e) ? -1 : 1;
+/* n units of one word: 1: one of them has an owner already. */
+static int claim_word(struct space *s, uint64_t ix, uint64_t n, struct err *e)
+{
+	const struct space_leaf *l = leaf_of(s, ix);
+	uint64_t mask = mask_of(ix, n), word = 0, owned;
+
+	if (l)
+		word =
+		    l == &all_free ? UINT64_MAX : l->word[ix % LEAF_BITS / 64];
+	owned = mask & ~word;
+	for (uint64_t left = owned; left; left &= left - 1)
+		if (clusterset_add(&s->shared,
+			round_down(ix, 64) + (unsigned)__builtin_ctzll(left), 1,
+			e))
+			return -1;
+	if (set_owned(s, round_down(ix, 64), mask & word, e))
+		return -1;
+	return owned != 0;
+}
+
+/* The same of one unit past the end. */
+static int claim_far(struct space *s, uint64_t ix, struct err *e)
+{
+	bool had = clusterset_any(&s->far, ix, 1);
+
+	if (s->far.n >= FAR_LEAVES_MAX || ++s->far_n > FAR_MAX)
+		return err_damaged(
+		    e, "too many entries point past the end of the file");
+	return clusterset_add(had ? &s->shared : &s->far, ix, 1, e) ? -1 : had;
+}
+
+/* The same of the first one past the end, for who has the last before it. */
+static int claim_next(struct space *s, uint64_t ix, struct err *e)
+{
+	bool had = clusterset_any(&s->far, ix, 1);
+
+	s->end_ix++;
+	return had && clusterset_add(&s->shared, ix, 1, e) ? -1 : had;
 }
 
 int space_claim(struct space *s, uint64_t host, uint64_t len, struct err *e)
 {
-	uint64_t ix, end_ix;
+	uint64_t ix, end_ix, n;
 	int twice = 0;
+	bool inside;
 
 	touched(s, host, len, &ix, &end_ix);
-	for (; ix < end_ix; ix++) {
-		int rc = claim_unit(s, ix, e);
+	inside = ix < s->end_ix;
+	for (; ix < end_ix; ix += n) {
+		int rc;
 
+		if (ix < s->end_ix) {
+			n = min_u64(end_ix, s->end_ix) - ix;
+			n = min_u64(n, 64 - ix % 64);
+			rc = claim_word(s, ix, n, e);
+		} else {
+			n = 1;
+			rc = inside && ix < s->max_ix ? claim_next(s, ix, e)
+						      : claim_far(s, ix, e);
+		}
 		if (rc < 0)
 			return -1;
 		twice |= rc;
@@ -266,7 +347,7 @@ static int take_free(struct space *s, uint64_t least, uint64_t most,
 		return 0;
 	*n -= *n % least;
 	for (uint64_t i = 0; i < *n; i++)
-		if (set_owned(s, *ix + i, e))
+		if (set_one_owned(s, *ix + i, e))
 			return -1; /* what was taken of it is a leak */
 	return 1;
 }
@@ -331,7 +412,7 @@ int space_claim_free(struct space *s, uint64_t from, uint64_t to, struct err *e)
 	uint64_t end_ix = to > s->base ? div_up(to - s->base, s->unit_len) : 0;
 
 	for (; (ix = next_free(s, ix)) < min_u64(end_ix, s->end_ix); ix++)
-		if (set_owned(s, ix, e))
+		if (set_one_owned(s, ix, e))
 			return -1;
 	return 0;
 }

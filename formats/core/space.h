@@ -15,7 +15,8 @@
  * Invariants: no unit is taken while it is owned.  A unit that was claimed
  * twice is shared: its owners must not write it in place (EXT_F_SHARED), and
  * it is never free again.  A unit claimed past the end is never taken when the
- * file grows up to it.
+ * file grows up to it.  What begins before the end and goes past it moves the
+ * end.
  *
  * Memory goes with what is partly free: long runs of one kind take next to
  * nothing.  Lock: the image's meta, exclusive; shared for space_shared().
@@ -35,6 +36,7 @@ struct space {
 	uint64_t max_ix;   /* the end never goes past it                   */
 	uint64_t first_ix; /* no unit below it is free                     */
 	uint64_t free_n;   /* units                                        */
+	uint64_t far_n;	   /* claims of units past the end                 */
 	struct space_leaf **leaf; /* which units are free; NULL: none there */
 	size_t leaf_n;
 	struct clusterset shared, far; /* units claimed twice; past the end */

@@ -98,6 +98,25 @@ int twolevel_table_host(
 	    img->name, dir_ix, *host, space_end(&t->space));
 }
 
+int twolevel_dir_hole(
+    struct image *img, uint64_t ix, uint64_t *n, struct err *e)
+{
+	const struct twolevel *t = twolevel_of(img);
+	uint64_t host = t->dir_host + ix * 8, size = host_size(img->file);
+	struct host_extent x;
+
+	*n = 0;
+	if (ix * 8 % TWOLEVEL_SLICE_LEN)
+		return 0;
+	*n = t->dir_n - ix;
+	if (host >= size)
+		return 0;
+	if (host_map(img->file, host, min_u64(*n * 8, size - host), &x, e))
+		return -1;
+	*n = x.hole ? x.len / 8 : 0;
+	return 0;
+}
+
 /* ---- open ------------------------------------------------------------------
  */
 
@@ -151,7 +170,7 @@ static int own_table(struct image *img, uint64_t host, struct err *e)
 int twolevel_start(struct image *img, struct err *e)
 {
 	struct twolevel *t = twolevel_of(img);
-	uint64_t host;
+	uint64_t host, hole_n;
 
 	if (own_meta(t, 0, t->head_len, e) ||
 	    (t->name_len && own_meta(t, t->name_host, t->name_len, e)) ||
@@ -160,6 +179,11 @@ int twolevel_start(struct image *img, struct err *e)
 	for (uint64_t ix = 0; ix < t->dir_n; ix++) {
 		int rc;
 
+		if (twolevel_dir_hole(img, ix, &hole_n, e))
+			return -1;
+		ix += hole_n;
+		if (ix == t->dir_n)
+			break;
 		rwlock_shared(&img->meta);
 		rc = twolevel_table_host(img, ix, &host, e);
 		rwlock_shared_end(&img->meta);

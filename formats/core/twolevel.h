@@ -145,6 +145,12 @@ void twolevel_put(const struct twolevel *t, uint8_t *at, uint64_t entry);
 /* Host offset of the table of that index, checked; 0: there is none. */
 int twolevel_table_host(
     struct image *img, uint64_t dir_ix, uint64_t *host, struct err *e);
+/*
+ * Entries of the directory from ix on that the file has no space for: a large
+ * one of a small file is looked at in no time.  Everything is committed.
+ */
+int twolevel_dir_hole(
+    struct image *img, uint64_t ix, uint64_t *n, struct err *e);
 /* Can there be a table at this host offset? */
 bool twolevel_table_ok(const struct twolevel *t, uint64_t host);
 /* Does the entry point where data can be?  HOLE and ZERO always do. */

@@ -17,6 +17,9 @@
 #include "request.h"
 #include "twolevel.h"
 
+/* Tables beyond twice those that fit the file: a few may be damaged. */
+#define TABLES_SPARE 16u
+
 enum turn { TURN_PACKED, TURN_TABLES, TURN_DATA };
 
 struct check {
@@ -28,6 +31,7 @@ struct check {
 	struct space space;	 /* who owns what */
 	struct clusterset twice; /* clusters of tables with two owners */
 	uint64_t owned_n;	 /* clusters with an owner */
+	uint64_t table_n;	 /* tables, counted in each turn */
 	uint64_t used_end;	 /* host byte: nothing is behind it */
 	uint64_t last_host;	 /* of the entry before; 0: none */
 	enum turn turn;
@@ -138,6 +142,21 @@ static int check_entry(struct check *c, struct table *s, uint8_t *at,
 	return c->repair ? clear_entry(c, s, at, e) : 0;
 }
 
+/* A table that many entries of the directory name would be looked at as often:
+ * a damaged image could keep us busy for days. */
+static int count_table(struct check *c, struct err *e)
+{
+	uint64_t len = host_size(c->img->file);
+	uint64_t max_n = 2 * (len / twolevel_table_len(c->t)) + TABLES_SPARE;
+
+	if (++c->table_n <= max_n)
+		return 0;
+	return err_damaged(e,
+	    "%s: more than %" PRIu64 " tables of %" PRIu64
+	    " bytes in a file of %" PRIu64,
+	    c->img->name, max_n, twolevel_table_len(c->t), len);
+}
+
 static int check_table(
     struct check *c, uint64_t host, uint64_t guest, struct err *e)
 {
@@ -209,6 +228,8 @@ static int check_dir_entry(struct check *c, uint64_t ix, struct err *e)
 	tables_put(c->t->tables, s);
 	if (rc || !host || !ok)
 		return rc;
+	if (count_table(c, e))
+		return -1;
 	if (c->turn == TURN_TABLES)
 		return claim_table(c, ix, host, e);
 	c->in_twice =
@@ -219,9 +240,15 @@ static int check_dir_entry(struct check *c, uint64_t ix, struct err *e)
 static int check_turn(struct check *c, enum turn turn, struct err *e)
 {
 	c->turn = turn;
-	for (uint64_t ix = 0; ix < c->t->dir_n; ix++)
-		if (check_dir_entry(c, ix, e))
+	c->table_n = 0;
+	for (uint64_t ix = 0; ix < c->t->dir_n;) {
+		uint64_t n;
+
+		if (twolevel_dir_hole(c->img, ix, &n, e) ||
+		    (!n && check_dir_entry(c, ix, e)))
 			return -1;
+		ix += max_u64(n, 1);
+	}
 	return 0;
 }
 
@@ -232,8 +259,9 @@ static int scan(struct check *c, struct err *e)
 
 	image_work_begin(c->img, 2 * c->t->dir_n * c->t->table_n);
 	space_init(&c->space, 0, unit, file_len, round_down(INT64_MAX, unit));
-	if (space_scan_begin(&c->space, e) ||
-	    (c->img->drv->info.can_pack && check_turn(c, TURN_PACKED, e)) ||
+	if (space_scan_begin(&c->space, e))
+		return err_prefix(e, "%s: ", c->img->name), -1;
+	if ((c->img->drv->info.can_pack && check_turn(c, TURN_PACKED, e)) ||
 	    claim(c, 0, c->t->head_len, e) < 0 ||
 	    (c->t->name_len &&
 		claim(c, c->t->name_host, c->t->name_len, e) < 0) ||
@@ -249,6 +277,8 @@ static int check(struct check *c, struct err *e)
 {
 	int rc;
 
+	if (image_writable(c->img) && image_commit(c->img, e))
+		return -1;
 	clusterset_init(&c->twice);
 	rwlock_excl(&c->img->meta);
 	rc = scan(c, e);

@@ -22,7 +22,7 @@ static int clear_table(struct image *img, uint64_t host, struct err *e)
 
 	/* A large one is not held in memory. */
 	if (len > TABLE_LEN_MAX)
-		return host_zero(img->file, host, len, 0, e);
+		return host_zero(img->file, host, len, HOST_ZERO_PUNCH, e);
 	for (uint64_t off = 0; off < len; off += TWOLEVEL_SLICE_LEN) {
 		struct table *s = tables_new(t->tables, host + off,
 		    (uint32_t)min_u64(TWOLEVEL_SLICE_LEN, len - off),

@@ -19,7 +19,7 @@
 #include "../driver.h"
 
 #define DMG_TRAILER_LEN 512u
-#define DMG_LIST_MAX	(32 * MiB) /* of the property list, the resource fork */
+#define DMG_LIST_MAX	(16 * MiB) /* of the property list, the resource fork */
 
 enum dmg_type {
 	DMG_ZERO = 0,

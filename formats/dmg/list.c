@@ -71,6 +71,7 @@ struct fork {
 	const uint8_t *p;
 	size_t len;
 	uint32_t data, map; /* offsets in the fork */
+	uint64_t used;	    /* bytes of it that were looked at */
 };
 
 static int bad_fork(const struct dmg *d, const char *what, uint64_t at,
@@ -81,9 +82,12 @@ static int bad_fork(const struct dmg *d, const char *what, uint64_t at,
 	    d->name, what, (unsigned long long)at, k->len);
 }
 
-/* A resource is its length and its bytes. */
+/*
+ * A resource is its length and its bytes.  They lie side by side: references
+ * to one again and again would give more chunks than there is memory.
+ */
 static int one_resource(
-    struct dmg *d, const struct fork *k, uint64_t ref, struct err *e)
+    struct dmg *d, struct fork *k, uint64_t ref, struct err *e)
 {
 	uint64_t at;
 
@@ -93,12 +97,16 @@ static int one_resource(
 	if (!range_ok(at, 4, k->len) ||
 	    !range_ok(at + 4, be32(k->p + at), k->len))
 		return bad_fork(d, "a resource", at, k, e);
+	k->used += 12 + 4 + be32(k->p + at);
+	if (k->used > k->len)
+		return bad_fork(
+		    d, "resources that overlap, the last", at, k, e);
 	return dmg_add_table(d, k->p + at + 4, be32(k->p + at), e);
 }
 
 /* Counts in a fork are one less than what they count. */
-static int one_type(struct dmg *d, const struct fork *k, uint64_t list,
-    uint64_t at, struct err *e)
+static int one_type(
+    struct dmg *d, struct fork *k, uint64_t list, uint64_t at, struct err *e)
 {
 	uint64_t ref = list + be16(k->p + at + 6);
 

@@ -15,8 +15,9 @@
 #define EXT_HEAD_LEN   24u
 #define FEATURE_LEN    24u /* before its data */
 #define FEATURE_BITMAP 0x20385fae252cb34aull
-#define FLAG_NECESSARY 1u  /* who cannot keep it must not write */
-#define BITMAP_LEN     32u /* before the L1 table */
+#define FLAG_NECESSARY 1u	  /* who cannot keep it must not write */
+#define BITMAP_LEN     32u	  /* before the L1 table */
+#define CLUSTER_MAX    (16 * MiB) /* of an image with one: it is held whole */
 
 struct feature {
 	uint64_t magic, flags;
@@ -48,6 +49,12 @@ static uint8_t *read_ext(struct image *img, struct err *e)
 		return NULL;
 	if (!range_ok(h->ext_host, h->cluster_len, host_size(img->file))) {
 		bad(img, "past the end of the file", e);
+		return NULL;
+	}
+	if (h->cluster_len > CLUSTER_MAX) {
+		err_unsupported(e,
+		    "%s: format extension of %u bytes: at most %llu are read",
+		    img->name, h->cluster_len, CLUSTER_MAX);
 		return NULL;
 	}
 	buf = malloc(h->cluster_len);
@@ -119,10 +126,14 @@ static int find_necessary(
 
 int parallels_ext_droppable(struct image *img, struct err *e)
 {
-	struct err ignored = ERR_INIT; /* a damaged one is to be dropped */
+	struct err damaged = ERR_INIT; /* then it is to be dropped */
 	bool necessary = false;
 
-	each_feature(img, find_necessary, &necessary, &ignored);
+	if (each_feature(img, find_necessary, &necessary, &damaged) &&
+	    damaged.kind != ERR_DAMAGED) {
+		*e = damaged;
+		return -1;
+	}
 	if (!necessary)
 		return 0;
 	return err_unsupported(e,

@@ -65,7 +65,8 @@ int qcow_resize(
 	if (!size || !is_aligned(size, SECTOR_LEN))
 		return err_usage(
 		    e, "The new size must be a multiple of 512, and not 0");
-	if (image_commit(img, e))
+	if (qcow_l1_check(&qcow_of(img)->h, size, img->name, e) ||
+	    image_commit(img, e))
 		return -1;
 	return size > img_size(img) ? grow(img, size, e) : shrink(img, size, e);
 }

@@ -8,10 +8,22 @@
 
 #define CLUSTER_BITS_MIN 9u
 #define CLUSTER_BITS_MAX 16u
+#define L1_N_MAX	 (1u << 28) /* 2 GiB */
 
 uint64_t qcow_l1_n(const struct qcow_header *h, uint64_t size)
 {
 	return div_up(size, 1ull << (h->cluster_bits + h->l2_bits));
+}
+
+int qcow_l1_check(
+    const struct qcow_header *h, uint64_t size, const char *name, struct err *e)
+{
+	if (qcow_l1_n(h, size) <= L1_N_MAX)
+		return 0;
+	return err_usage(e,
+	    "%s: Image too large: a disk of %" PRIu64 " bytes needs %" PRIu64
+	    " L1 entries, allowed are %u",
+	    name, size, qcow_l1_n(h, size), L1_N_MAX);
 }
 
 static int check_geometry(
@@ -39,6 +51,8 @@ static int check_geometry(
 		    "%s: invalid encryption method %" PRIu32
 		    " in qcow header, allowed are 0 and 1",
 		    f->name, h->crypt);
+	if (qcow_l1_check(h, h->size, f->name, e))
+		return -1;
 	l1_len = qcow_l1_n(h, h->size) * 8;
 	if (h->l1_host >= QCOW_HEADER_LEN &&
 	    range_ok(h->l1_host, l1_len, round_up(host_size(f), 65536)))
@@ -52,8 +66,10 @@ static int check_geometry(
 static int read_backing(
     struct hostfile *f, struct qcow_header *h, struct err *e)
 {
-	if (!h->backing_host || !h->backing_len)
+	if (!h->backing_host || !h->backing_len) {
+		h->backing_host = h->backing_len = 0;
 		return 0;
+	}
 	if (h->backing_len > QCOW_BACKING_MAX ||
 	    !range_ok(h->backing_host, h->backing_len, host_size(f)))
 		return err_damaged(e,
@@ -165,7 +181,7 @@ static int make_header(
 	    .crypt = crypt,
 	    .l1_host = round_up(QCOW_HEADER_LEN + name_len, 8),
 	};
-	return 0;
+	return qcow_l1_check(h, a->size, a->name ? a->name : "qcow", e);
 }
 
 int qcow_create_check(const struct create_args *a, struct err *e)

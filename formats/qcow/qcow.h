@@ -38,6 +38,9 @@ static inline struct qcow *qcow_of(const struct image *img)
 
 /* L1 entries that a disk of that size needs. */
 uint64_t qcow_l1_n(const struct qcow_header *h, uint64_t size);
+/* Are they too many? */
+int qcow_l1_check(const struct qcow_header *h, uint64_t size, const char *name,
+    struct err *e);
 /* *h is the caller's; qcow_header_clear() frees what it holds. */
 int qcow_header_read(struct hostfile *f, struct qcow_header *h, struct err *e);
 void qcow_header_clear(struct qcow_header *h);

@@ -29,11 +29,13 @@ static int check_geometry(
 		    "%s: QED table size of %" PRIu32
 		    " clusters: allowed are powers of two from 1 to %u",
 		    f->name, h->table_cl, QED_TABLE_CL_MAX);
-	if (!h->header_cl || h->header_cl > host_size(f) / h->cluster_len + 1)
+	if (!h->header_cl || h->header_cl > QED_HEADER_CL_MAX ||
+	    h->header_cl > host_size(f) / h->cluster_len + 1)
 		return err_damaged(e,
 		    "%s: QED header size of %" PRIu32
-		    " clusters, in a file of %" PRIu64 " bytes",
-		    f->name, h->header_cl, host_size(f));
+		    " clusters: allowed are 1 to %u, in the file of %" PRIu64
+		    " bytes",
+		    f->name, h->header_cl, QED_HEADER_CL_MAX, host_size(f));
 	if (!is_aligned(h->size, SECTOR_LEN) || h->size > qed_size_max(h))
 		return err_damaged(e,
 		    "%s: QED disk size %" PRIu64

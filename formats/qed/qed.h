@@ -26,6 +26,7 @@
 #define QED_TABLE_CL_MAX   16u
 #define QED_TABLE_CL_USUAL 4u
 #define QED_HEADER_LEN	   64u
+#define QED_HEADER_CL_MAX  1024u
 #define QED_BACKING_MAX	   1023u
 
 struct qed_header {

@@ -235,6 +235,22 @@ static int add_patch(
 	return 0;
 }
 
+/* The log is not for the headers before the region tables, nor for itself. */
+static int check_place(
+    const struct reader *r, const struct vhdx_patch *p, struct err *e)
+{
+	uint64_t log_end = r->h->log_host + r->h->log_len;
+
+	if (p->host >= VHDX_REGION_HOST &&
+	    (p->host >= log_end || p->host + p->len <= r->h->log_host))
+		return 0;
+	return err_damaged(e,
+	    "%s: VHDX log: it has %llu bytes for %#llx, where the headers or "
+	    "the log itself are",
+	    r->f->name, (unsigned long long)p->len,
+	    (unsigned long long)p->host);
+}
+
 /* The entry at `at` of the ring, which is in r->buf. */
 static int add_entry(const struct reader *r, const struct entry *n, uint64_t at,
     struct vhdx_log *log, struct err *e)
@@ -253,7 +269,7 @@ static int add_entry(const struct reader *r, const struct entry *n, uint64_t at,
 			memcpy(p.tail, desc + 4, sizeof p.tail);
 			memcpy(p.head, desc + 8, sizeof p.head);
 		}
-		if (p.len && add_patch(log, &p, e))
+		if (p.len && (check_place(r, &p, e) || add_patch(log, &p, e)))
 			return -1;
 	}
 	return 0;

@@ -33,12 +33,13 @@ static int check_region(
 {
 	if (is_aligned(r->host, VHDX_UNIT) && is_aligned(r->len, VHDX_UNIT) &&
 	    r->host >= VHDX_UNIT && r->len &&
-	    range_ok(r->host, r->len, INT64_MAX))
+	    range_ok(r->host, r->len, host_size(f)))
 		return 0;
 	return err_damaged(e,
 	    "%s: VHDX region table: a region of %u bytes at %#llx; both must "
-	    "be multiples of 1 MiB",
-	    f->name, r->len, (unsigned long long)r->host);
+	    "be multiples of 1 MiB, and it must be in the file of %llu bytes",
+	    f->name, r->len, (unsigned long long)r->host,
+	    (unsigned long long)host_size(f));
 }
 
 static int one_region(struct hostfile *f, const uint8_t *entry,

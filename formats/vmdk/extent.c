@@ -289,6 +289,15 @@ static bool stays_inside(const char *name)
 	return !name_has_protocol(name);
 }
 
+/* The descriptor itself is locked already. */
+static int lock_extent(struct image *img, struct hostfile *f, struct err *e)
+{
+	if (same_file(f, img->file))
+		return err_damaged(
+		    e, "%s: an extent is the descriptor itself", img->name);
+	return open_lock(f, e);
+}
+
 static struct hostfile *open_file(
     struct image *img, const char *name, struct err *e)
 {
@@ -311,7 +320,7 @@ static struct hostfile *open_file(
 	}
 	path = image_resolve(img->name, name, e);
 	f = path ? host_open_file(path, img->host_flags, e) : NULL;
-	if (f && open_lock(f, e)) {
+	if (f && lock_extent(img, f, e)) {
 		host_put(f);
 		return NULL;
 	}
@@ -358,9 +367,6 @@ static int open_extent(struct image *img, const struct vmdk_line *l,
 	if (!x->file)
 		return -1;
 	x->owns_file = true;
-	if (same_file(x->file, img->file))
-		return err_damaged(
-		    e, "%s: an extent is the descriptor itself", img->name);
 	return l->kind == VMDK_FLAT ? open_flat(x, l->host, e)
 				    : vmdk_sparse_open(img, x, e);
 }

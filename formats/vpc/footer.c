@@ -185,9 +185,12 @@ int vpc_footer_read(struct hostfile *f, struct vpc_footer *out, struct err *e)
 /* ---- the dynamic header
  * ----------------------------------------------------------- */
 
-static int check_header(
-    struct hostfile *f, const struct vpc_header *h, struct err *e)
+/* Of a dynamic header at `host`. */
+static int check_header(struct hostfile *f, uint64_t host,
+    const struct vpc_header *h, struct err *e)
 {
+	uint64_t bat_end;
+
 	if (!is_pow2(h->block_len) || h->block_len < SECTOR_LEN)
 		return err_damaged(e,
 		    "%s: VHD block size %" PRIu32
@@ -200,6 +203,13 @@ static int check_header(
 		    " entries at %#" PRIx64 " is not in the file of %" PRIu64
 		    " bytes",
 		    f->name, h->bat_n, h->bat_host, host_size(f));
+	bat_end = h->bat_host + 4ull * h->bat_n;
+	if (h->bat_host < VPC_FOOTER_LEN ||
+	    (h->bat_host < host + VPC_HEADER_LEN && bat_end > host))
+		return err_damaged(e,
+		    "%s: VHD allocation table at %#" PRIx64
+		    " lies on the footer or on the dynamic header at %#" PRIx64,
+		    f->name, h->bat_host, host);
 	return 0;
 }
 
@@ -228,10 +238,11 @@ int vpc_header_read(
 {
 	uint8_t p[VPC_HEADER_LEN];
 
-	if (!range_ok(host, sizeof p, host_size(f)))
+	if (host < VPC_FOOTER_LEN || !range_ok(host, sizeof p, host_size(f)))
 		return err_damaged(e,
 		    "%s: the dynamic header of the VHD at %#" PRIx64
-		    " is not in the file of %" PRIu64 " bytes",
+		    " is not behind the footer in the file of %" PRIu64
+		    " bytes",
 		    f->name, host, host_size(f));
 	if (host_pread(f, p, sizeof p, host, e))
 		return -1;
@@ -244,7 +255,7 @@ int vpc_header_read(
 		    "%s: the checksum of the dynamic VHD header is wrong",
 		    f->name);
 	unpack_header(p, h);
-	return check_header(f, h, e);
+	return check_header(f, host, h, e);
 }
 
 void vpc_header_pack(uint8_t *p, const struct vpc_header *h)

@@ -168,9 +168,12 @@ int vpc_claim_structures(struct flat *f, struct err *e)
 		return -1;
 	for (unsigned i = 0; i < VPC_LOCATORS; i++) {
 		const struct vpc_locator *l = &h->locator[i];
+		uint64_t len = host_size(f->img->file);
 
-		if (l->code && l->len && l->host < host_size(f->img->file) &&
-		    space_claim(&f->space, l->host, l->len, e) < 0)
+		if (!l->code || !l->len || l->host >= len)
+			continue;
+		len = min_u64(l->len, len - l->host);
+		if (space_claim(&f->space, l->host, len, e) < 0)
 			return -1;
 	}
 	return 0;

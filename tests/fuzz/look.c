@@ -190,10 +190,6 @@ static bool write_around(
 	err_clear(&e);
 	if (written)
 		must_read(img, buf, 4096, off);
-	img_pwrite(img, buf, 512, 0, 0, &e);
-	err_clear(&e);
-	if (written)
-		must_read(img, buf, 4096, off);
 	return !img_flush(img, &e) && written;
 }
 
@@ -204,6 +200,19 @@ static void resize_twice(struct image *img, uint64_t size)
 	img_resize(img, size + 4096, IMG_PREALLOC_OFF, &e);
 	err_clear(&e);
 	img_resize(img, size / 1024 * 512, IMG_PREALLOC_OFF, &e);
+}
+
+/* Does a check find no error?  Data of a damaged image may be overwritten. */
+static bool is_whole(const char *format, const uint8_t *data, size_t len)
+{
+	struct image *img = fuzz_open(format, data, len, IMG_O_CHECK);
+	struct img_check out = {0};
+	struct err e = ERR_INIT;
+	bool whole = img && !img_check(img, &out, NULL, NULL, &e) &&
+		     !out.corruptions && !out.check_errors;
+
+	img_drop(img);
+	return whole;
 }
 
 /* Whatever fails, it must fail in order. */
@@ -222,7 +231,8 @@ void fuzz_change(const char *format, const uint8_t *data, size_t len)
 		off = size / 2 & ~511ull;
 		if (size >= 2 * 4096)
 			written = write_around(img, buf, off, size);
-		written = !img_close(img, &e) && written;
+		written = !img_close(img, &e) && written &&
+			  is_whole(format, data, len);
 		img = open_host(format, host_ref(f), flags);
 		if (written && !img)
 			abort();

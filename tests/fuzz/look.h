@@ -25,7 +25,8 @@ void fuzz_look(const char *format, const uint8_t *data, size_t len);
 /* The check agrees with what the repair says is left. */
 void fuzz_repair(
     const char *format, const uint8_t *data, size_t len, enum img_repair what);
-/* Write, zero, trim, flush, reopen, resize: what was written stays. */
+/* Write, zero, trim, flush, reopen, resize: what was written stays, if the
+ * image was whole. */
 void fuzz_change(const char *format, const uint8_t *data, size_t len);
 /* Commit to a raw disk below. */
 void fuzz_merge(const char *format, const uint8_t *data, size_t len);

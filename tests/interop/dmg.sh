@@ -138,7 +138,7 @@ trailer_refused()
 
 trailer_refused 60 00000002 'part 1 of a dmg image of 2 files'
 trailer_refused 216 7fffffffffffffff 'property list of '
-trailer_refused 224 7fffffffffffffff 'allowed are 33554432'
+trailer_refused 224 7fffffffffffffff 'allowed are 16777216'
 trailer_refused 224 0000000000000010 'no block table in 16 bytes'
 trailer_refused 224 0000000000000000 'no block table in 0 bytes'
 trailer_refused 48 0000000002000001 'resource fork of 33554433 bytes'

@@ -72,6 +72,8 @@ static void claim_some(struct space *s, struct rng *rng, uint64_t limit_ix)
 	struct err e = ERR_INIT;
 	bool twice = false;
 
+	if (ix < end_ix && last >= end_ix)
+		end_ix = last + 1;
 	for (uint64_t i = ix; i <= last && i < UNITS; i++) {
 		twice |= owners[i];
 		owners[i] = owners[i] ? 2 : 1;
@@ -98,10 +100,10 @@ static void run(unsigned seed, uint64_t file_units, unsigned claims)
 	    BASE + (uint64_t)UNITS * UNIT);
 	assert_ok(space_scan_begin(&s, &e), &e);
 	assert_int_equal(space_claim(&s, 0, BASE, &e), 0);
+	end_ix = file_units;
 	for (unsigned i = 0; i < claims; i++)
 		claim_some(&s, &rng, file_units + 500);
 	space_scan_end(&s);
-	end_ix = file_units;
 	while (end_ix && !owners[end_ix - 1])
 		end_ix--;
 	assert_int_equal(space_end(&s), BASE + end_ix * UNIT);
@@ -181,6 +183,44 @@ static void far_claims_are_passed_by(void **state)
 	space_destroy(&s);
 }
 
+/* Space that begins in the file and ends past it is space of the file. */
+static void claims_move_the_end(void **state)
+{
+	struct err e = ERR_INIT;
+	struct space s;
+
+	(void)state;
+	space_init(&s, 0, 512, 4096, TiB);
+	assert_ok(space_scan_begin(&s, &e), &e);
+	assert_int_equal(space_claim(&s, 8192, 512, &e), 0);
+	assert_int_equal(space_claim(&s, 2048, 8192, &e), 1);
+	space_scan_end(&s);
+	assert_int_equal(space_end(&s), 10240);
+	assert_true(space_shared(&s, 8192, 512));
+	assert_false(space_shared(&s, 2048, 6144));
+	space_destroy(&s);
+}
+
+/* What a damaged table claims, and a sparse file has, costs no memory. */
+static void extremes_are_refused(void **state)
+{
+	struct err e = ERR_INIT;
+	struct space s;
+
+	(void)state;
+	space_init(&s, 0, 512, INT64_MAX / 2, INT64_MAX);
+	assert_int_equal(space_scan_begin(&s, &e), -1);
+	assert_int_equal(e.kind, ERR_UNSUPPORTED);
+	space_destroy(&s);
+
+	err_clear(&e);
+	space_init(&s, 0, 512, 4096, TiB);
+	assert_ok(space_scan_begin(&s, &e), &e);
+	assert_int_equal(space_claim(&s, GiB, TiB / 2, &e), -1);
+	assert_int_equal(e.kind, ERR_DAMAGED);
+	space_destroy(&s);
+}
+
 static void shared_units_are_never_free(void **state)
 {
 	struct err e = ERR_INIT;
@@ -229,6 +269,8 @@ int main(void)
 	    cmocka_unit_test(without_scan_all_is_owned),
 	    cmocka_unit_test(limit_holds),
 	    cmocka_unit_test(far_claims_are_passed_by),
+	    cmocka_unit_test(claims_move_the_end),
+	    cmocka_unit_test(extremes_are_refused),
 	    cmocka_unit_test(shared_units_are_never_free),
 	    cmocka_unit_test(free_units_are_claimed_and_cut),
 	};
