@@ -67,17 +67,27 @@ static int by_name(const void *a, const void *b)
 	return strcmp((*x)->name, (*y)->name);
 }
 
-/* `more` may be NULL. */
+static bool listed(const struct img_opt *list, const char *name)
+{
+	for (; list->name; list++)
+		if (!strcmp(list->name, name))
+			return true;
+	return false;
+}
+
+/* `more` may be NULL; what is in both is of the first. */
 static void print_sorted(const struct img_opt *opts, const struct img_opt *more)
 {
 	const struct img_opt *sorted[OPTS_MAX];
+	const struct img_opt *d;
 	size_t n = 0;
 
-	for (; opts->name && n < OPTS_MAX; opts++)
-		if (opts->help)
-			sorted[n++] = opts;
-	for (; more && more->name && n < OPTS_MAX; more++)
-		sorted[n++] = more;
+	for (d = opts; d->name && n < OPTS_MAX; d++)
+		if (d->help)
+			sorted[n++] = d;
+	for (d = more; d && d->name && n < OPTS_MAX; d++)
+		if (!listed(opts, d->name))
+			sorted[n++] = d;
 	qsort(sorted, n, sizeof sorted[0], by_name);
 	for (size_t i = 0; i < n; i++) {
 		int len = printf(
@@ -129,11 +139,12 @@ static int print_value(
 {
 	const char *text = options_get(o, d->name);
 	uint64_t number = 0;
-	bool on = false;
 
 	fprintf(f, " %s=", d->name);
 	switch (d->type) {
 	case IMG_OPT_STR:
+	case IMG_OPT_BOOL: /* checked before: `on`, `yes`, ... as it was typed
+			    */
 		print_text(f, text);
 		break;
 	case IMG_OPT_NUM:
@@ -144,18 +155,17 @@ static int print_value(
 		options_size(o, d->name, &number, e);
 		fprintf(f, "%" PRIu64, number);
 		break;
-	case IMG_OPT_BOOL:
-		options_bool(o, d->name, &on, e);
-		fputs(on ? "on" : "off", f);
-		break;
 	}
 	return err_is_set(e) ? -1 : 0;
 }
 
-static int print_list(
-    FILE *f, const struct img_opt *list, struct options *o, struct err *e)
+/* Those of the list that are not in `but`, if there is one. */
+static int print_list(FILE *f, const struct img_opt *list,
+    const struct img_opt *but, struct options *o, struct err *e)
 {
 	for (const struct img_opt *d = list; d->name; d++) {
+		if (but && listed(but, d->name))
+			continue;
 		if (options_has(o, d->name)) {
 			if (print_value(f, d, o, e))
 				return -1;
@@ -169,8 +179,8 @@ static int print_list(
 int createopts_print(
     FILE *f, const struct img_format *fmt, struct options *o, struct err *e)
 {
-	return print_list(f, fmt->create_opts, o, e) ||
-		       print_list(f, img_file_opts, o, e)
+	return print_list(f, fmt->create_opts, NULL, o, e) ||
+		       print_list(f, img_file_opts, fmt->create_opts, o, e)
 		   ? -1
 		   : 0;
 }

@@ -13,6 +13,7 @@
 #include "hints.h"
 #include "open.h"
 #include "optcheck.h"
+#include "prealloc.h"
 #include "registry.h"
 #include "request.h"
 
@@ -74,7 +75,7 @@ static int look_at_backing(
 
 	if (!full)
 		return -1;
-	img = img_open(full, &how, e);
+	img = open_named_file(full, &how, e);
 	if (!img) {
 		err_hint(e, "Could not open backing image.");
 		return -1;
@@ -103,9 +104,6 @@ static int check_backing_allowed(
 		return err_unsupported(e,
 		    "Backing format not supported for file format '%s'",
 		    drv->info.name);
-	if (a->backing_fmt && !a->backing)
-		return err_usage(
-		    e, "Backing format cannot be used without backing file");
 	if (a->backing_fmt && !registry_find(a->backing_fmt))
 		return err_usage(
 		    e, "Invalid backing format '%s'", a->backing_fmt);
@@ -232,12 +230,25 @@ static int prepare_common(const struct driver *drv, struct create_args *a,
 	return read_common(drv, a, unchecked, e);
 }
 
+/* Files take this option.  That of a format without it is empty when it is
+ * made, so there is nothing to preallocate. */
+static int check_prealloc(
+    const struct driver *drv, struct options *o, struct err *e)
+{
+	enum img_prealloc how;
+
+	if (opt_find(drv->info.create_opts, "preallocation"))
+		return 0;
+	return prealloc_read(o, &how, e);
+}
+
 static int prepare(const struct driver *drv, struct create_args *a,
     bool unchecked, struct err *e)
 {
 	struct hints h;
 
-	if (prepare_common(drv, a, unchecked, e) || hints_read(a->o, &h, e))
+	if (prepare_common(drv, a, unchecked, e) || hints_read(a->o, &h, e) ||
+	    check_prealloc(drv, a->o, e))
 		return -1;
 	return drv->create_check ? drv->create_check(a, e) : 0;
 }
@@ -360,6 +371,8 @@ int img_measure(const char *format, struct options *o, struct image *src,
 	uint64_t size = 0;
 
 	if (!drv || check_known(drv, o, true, e))
+		return -1;
+	if (opts_check_types(img_file_opts, o, e))
 		return -1;
 	if (!drv->measure)
 		return err_unsupported(e,

@@ -10,6 +10,8 @@ const struct img_opt img_file_opts[] = {
 	NULL},
     {"extent_size_hint", IMG_OPT_SIZE,
 	"Extent size hint for the image file, 0 to disable", NULL},
+    {"preallocation", IMG_OPT_STR,
+	"Preallocation mode (allowed values: off, falloc, full)", NULL},
     {0},
 };
 

@@ -161,6 +161,20 @@ static bool has_property(const struct object_type *t, const char *key)
 	return !strcmp(key, "qom-type") || !strcmp(key, "id");
 }
 
+static bool is_identifier(const char *id)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz"
+				      "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	static const char others[] = "0123456789-._";
+
+	if (!*id || !strchr(letters, *id))
+		return false;
+	for (; *id; id++)
+		if (!strchr(letters, *id) && !strchr(others, *id))
+			return false;
+	return true;
+}
+
 static int check_properties(
     const struct object_type *t, struct object *x, struct err *e)
 {
@@ -170,6 +184,12 @@ static int check_properties(
 	x->id = options_get(x->properties, "id");
 	if (!x->id)
 		return err_usage(e, "Parameter 'id' is missing");
+	if (!is_identifier(x->id)) {
+		err_usage(e, "Parameter 'id' expects an identifier");
+		err_hint(e, "Identifiers consist of letters, digits, '-', "
+			    "'.', '_', starting with a letter.");
+		return -1;
+	}
 	for (unsigned i = 0; options_at(x->properties, i, &key, &value); i++)
 		if (!has_property(t, key))
 			return err_usage(

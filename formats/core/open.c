@@ -230,7 +230,8 @@ static struct image *open_path(const char *name, const struct level *above,
 		l.path = f->name;
 		img = open_layer(f, o, &l, e);
 	}
-	if (!img)
+	/* What was said of the storage of a file below begins with that. */
+	if (!img && (f || !above))
 		err_prefix(e, "Could not open '%s': ", name);
 	return img;
 }
@@ -325,6 +326,14 @@ static struct image *open_tree(struct options *o, const struct level *above,
 		return NULL;
 	l.path = f->name;
 	return open_layer(f, o, &l, e);
+}
+
+struct image *open_named_file(
+    const char *name, const struct img_open *how, struct err *e)
+{
+	static const struct level nothing;
+
+	return open_named(name, &nothing, how, e);
 }
 
 struct image *img_open(

@@ -28,6 +28,10 @@ const char *open_plain_path(const char *name, struct err *e);
  */
 struct image *open_parent(
     const char *above, const char *name, const char *format, struct err *e);
+/* As img_open() for a file that another one names: where there is none of that
+ * name, it is said once. */
+struct image *open_named_file(
+    const char *name, const struct img_open *how, struct err *e);
 /* Storage by its name: a path or an NBD URI.  NULL with *e set. */
 struct hostfile *open_storage(
     const char *name, unsigned host_flags, struct err *e);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "image.h"
+#include "open.h"
 #include "rebase.h"
 #include "request.h"
 #include "samefile.h"
@@ -103,7 +104,7 @@ static int open_new(
 		return -1;
 	how.format = job->format;
 	how.flags &= ~(IMG_O_RDWR | IMG_O_CHECK);
-	*to = img_open(full, &how, e);
+	*to = open_named_file(full, &how, e);
 	if (*to && !check_not_above(job->img, *to, e))
 		return 0;
 	err_prefix(e, "Could not open new backing file '%s': ", job->name);

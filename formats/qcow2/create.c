@@ -180,6 +180,9 @@ int qcow2_create_check(const struct create_args *a, struct err *e)
 	struct qcow2_params p;
 	struct layout l;
 
+	if (a->backing_fmt && !a->backing)
+		return err_usage(
+		    e, "Backing format cannot be used without backing file");
 	if (prepare(a, &p, &l, &header, e))
 		return -1;
 	return p.data_file ? check_data_file(a, &p, e) : 0;
