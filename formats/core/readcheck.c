@@ -18,7 +18,7 @@ void readcheck_report(struct readcheck *c, const char *fmt, ...)
 	va_list ap;
 
 	c->out->corruptions++;
-	if (!c->report)
+	if (!c->report || c->errors_only)
 		return;
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof line, fmt, ap);

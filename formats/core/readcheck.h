@@ -14,6 +14,7 @@ struct readcheck {
 	struct img_check *out;
 	void (*report)(void *arg, const char *line); /* or NULL */
 	void *arg;
+	bool errors_only; /* report only what cannot be looked at */
 };
 
 /* An error of the image, in one line. */

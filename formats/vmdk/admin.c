@@ -11,21 +11,24 @@
 /* ---- another parent ---------------------------------------------------------
  */
 
-/* The CID of a new parent, as far as it can be asked. */
-static uint32_t parent_cid(struct image *img, const char *name)
+/* The CID of a new parent; that of the old one where it is not one yet. */
+static int parent_cid(
+    struct image *img, const char *name, uint32_t *cid, struct err *e)
 {
 	const struct img_open how = {.format = "vmdk",
 	    .flags = IMG_O_FORCE_SHARE,
 	    .gate = IMG_GATE_METADATA};
-	struct err ignored = ERR_INIT;
-	CLEANUP_FREE char *path = image_resolve(img->name, name, &ignored);
-	struct image *parent = path ? img_open(path, &how, &ignored) : NULL;
-	uint32_t cid = vmdk_of(img)->desc.parent_cid;
+	struct err one = ERR_INIT;
+	CLEANUP_FREE char *path = image_resolve(img->name, name, &one);
+	struct image *parent = path ? img_open(path, &how, &one) : NULL;
 
+	*cid = vmdk_of(img)->desc.parent_cid;
+	if (!parent && one.kind == ERR_SYSTEM && one.errnum != ENOENT)
+		return err_set(e, one.kind, one.errnum, "%s", one.msg);
 	if (parent)
-		cid = vmdk_of(parent)->desc.cid;
+		*cid = vmdk_of(parent)->desc.cid;
 	img_drop(parent);
-	return cid;
+	return 0;
 }
 
 static int check_parent(
@@ -52,12 +55,13 @@ int vmdk_set_backing(struct image *img, const char *name, const char *format,
     bool trial, struct err *e)
 {
 	struct vmdk_desc *d = &vmdk_of(img)->desc;
-	uint32_t cid = name ? parent_cid(img, name) : VMDK_NO_PARENT;
+	uint32_t cid = VMDK_NO_PARENT;
 	char *text;
 	int rc = 0;
 
 	if (check_parent(img, name, format, e) ||
-	    (name && vmdk_check_parent_cid(name, cid, e)))
+	    (name && (parent_cid(img, name, &cid, e) ||
+			 vmdk_check_parent_cid(name, cid, e))))
 		return -1;
 	text = strdup(d->text);
 	if (!text)

@@ -28,7 +28,7 @@ void check_report_leak(struct check *c, const char *what, uint64_t number)
 	c->r.out->leaks++;
 	snprintf(line, sizeof line, "%s: %s %llu", c->x->file->name, what,
 	    (unsigned long long)number);
-	if (c->r.report)
+	if (c->r.report && !c->r.errors_only)
 		c->r.report(c->r.arg, line);
 }
 
@@ -375,8 +375,14 @@ int vmdk_repair(struct image *img, enum img_repair what, struct img_check *out,
 			      .arg = arg},
 	    .leaks_too = true,
 	    .all = what == IMG_REPAIR_ALL};
+	struct check again;
 
-	if (look(&c, e) || vmdk_check(img, out, NULL, NULL, e))
+	if (look(&c, e))
+		return -1;
+	again = (struct check){.r = c.r};
+	again.r.out = out;
+	again.r.errors_only = true;
+	if (look(&again, e))
 		return -1;
 	out->corruptions_fixed =
 	    min_u64(c.corruptions_fixed, found.corruptions);
