@@ -140,6 +140,17 @@ static uint64_t mended(const struct check *c, uint64_t entry, bool bitmap)
 	return bitmap ? VHDX_NOT_PRESENT : VHDX_ZERO;
 }
 
+/* How much of a block the file must have: the last one ends with the disk. */
+static uint64_t needed_len(const struct check *c, uint64_t ix, bool bitmap)
+{
+	uint64_t len = c->q->m.block_len, size = img_size(c->img);
+	uint64_t guest = (ix - ix / (c->q->chunk_n + 1)) * len;
+
+	if (bitmap)
+		return VHDX_UNIT;
+	return guest < size ? min_u64(len, size - guest) : len;
+}
+
 static int one_entry(
     struct check *c, uint64_t ix, bool bitmap, uint64_t *entry, struct err *e)
 {
@@ -164,7 +175,7 @@ static int one_entry(
 	if (claim(c, bitmap ? "a sector bitmap" : "a block", vhdx_host(*entry),
 		len, &twice, e) ||
 	    need_file(c, bitmap ? "a sector bitmap" : "a block",
-		vhdx_host(*entry), len, e))
+		vhdx_host(*entry), needed_len(c, ix, bitmap), e))
 		return -1;
 	return twice && c->fix ? move_block(c, ix, *entry, len, e) : 0;
 }

@@ -107,6 +107,14 @@ for args in '0 1G' '0 1025M' '0 100G' '0 101G' '0 32T' '0 33T' '1000 3M' \
 done
 rm a.vhdx b.vhdx
 
+# QEMU ends a fixed file where the disk ends, not its last block.
+qemu-img create -q -f vhdx -o subformat=fixed,block_size=1M,block_state_zero=off \
+	short.vhdx 5357568
+expect_exit 0 "$IMGCTL" check short.vhdx
+truncate -s -512 short.vhdx
+expect_exit 2 "$IMGCTL" check short.vhdx
+rm short.vhdx
+
 # ---- block status: most of this disk is nothing --------------------------------
 
 qemu-img create -q -f vhdx large.vhdx 1T
