@@ -6,12 +6,48 @@
 
 #include "err.h"
 
+/* One character that a terminal would obey; 0 bytes: it is not one. */
+static size_t control_len(const char *p)
+{
+	unsigned char c = (unsigned char)p[0];
+
+	if (c == 0xc2 && (p[1] & 0xe0) == 0x80)
+		return 2;
+	return c < 0x20 || c == 0x7f;
+}
+
+/*
+ * Print a text, cut where the room ends.  What control characters it has come
+ * from names in images or on command lines: they are shown, as "\x1b".
+ */
+static void put_text(
+    char *out, size_t room, const char *keep, const char *fmt, va_list ap)
+{
+	char text[sizeof((struct err *)0)->msg];
+	size_t at = 0, n = 0;
+
+	vsnprintf(text, sizeof text, fmt, ap);
+	for (const char *p = text; *p; p++) {
+		if (!n && !strchr(keep, *p))
+			n = control_len(p);
+		if (room - at <= (n ? 4 : 1))
+			break;
+		if (n)
+			at += (size_t)sprintf(
+			    out + at, "\\x%02x", (unsigned char)*p);
+		else
+			out[at++] = *p;
+		n -= n > 0;
+	}
+	out[at] = 0;
+}
+
 static void set_text(
     struct err *e, enum err_kind kind, int errnum, const char *fmt, va_list ap)
 {
 	e->kind = kind;
 	e->errnum = errnum ? errnum : EINVAL;
-	vsnprintf(e->msg, sizeof e->msg, fmt, ap);
+	put_text(e->msg, sizeof e->msg, "", fmt, ap);
 	e->hint[0] = 0;
 }
 
@@ -74,7 +110,7 @@ void err_prefix(struct err *e, const char *fmt, ...)
 		return;
 	memcpy(old, e->msg, sizeof old);
 	va_start(ap, fmt);
-	vsnprintf(e->msg, sizeof e->msg, fmt, ap);
+	put_text(e->msg, sizeof e->msg, "", fmt, ap);
 	va_end(ap);
 	n = strlen(e->msg);
 	snprintf(e->msg + n, sizeof e->msg - n, "%s", old);
@@ -87,7 +123,7 @@ void err_hint(struct err *e, const char *fmt, ...)
 	if (!err_is_set(e) || e->hint[0])
 		return;
 	va_start(ap, fmt);
-	vsnprintf(e->hint, sizeof e->hint, fmt, ap);
+	put_text(e->hint, sizeof e->hint, "\n", fmt, ap);
 	va_end(ap);
 }
 

@@ -8,6 +8,9 @@
  * code may fail without hiding the cause.  Callers on the way up add what they
  * know with err_prefix().  Nothing in the core prints or exits.
  *
+ * Texts may hold names from images: control characters in them become "\x1b"
+ * and the like, so that no image can talk to a terminal or add lines to a log.
+ *
  * Not thread-safe: one object belongs to one thread at a time.
  */
 #ifndef IMGD_ERR_H

@@ -90,12 +90,39 @@ static void long_texts(void **state)
 	assert_int_equal(strlen(e.msg), sizeof e.msg - 1);
 }
 
+/* Names from images are in messages, which go to terminals and logs. */
+static void control_characters(void **state)
+{
+	struct err e = ERR_INIT;
+	char text[2 * sizeof e.msg];
+
+	(void)state;
+	err_damaged(&e, "a'%s' \xc3\xa9",
+	    "\x1b[2J\n\x7f\xc2\x9b"
+	    "1m");
+	assert_string_equal(
+	    e.msg, "a'\\x1b[2J\\x0a\\x7f\\xc2\\x9b1m' \xc3\xa9");
+	err_prefix(&e, "%s: ", "b\r");
+	assert_string_equal(
+	    e.msg, "b\\x0d: a'\\x1b[2J\\x0a\\x7f\\xc2\\x9b1m' \xc3\xa9");
+	err_hint(&e, "two\nlines\x1b");
+	assert_string_equal(e.hint, "two\nlines\\x1b");
+
+	err_clear(&e);
+	memset(text, '\x1b', sizeof text);
+	text[sizeof text - 1] = 0;
+	err_sys(&e, EIO, "%s", text);
+	assert_true(strlen(e.msg) >= sizeof e.msg - 4);
+	assert_null(strchr(e.msg, '\x1b'));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(kinds),
 	    cmocka_unit_test(first_wins),
 	    cmocka_unit_test(long_texts),
+	    cmocka_unit_test(control_characters),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
