@@ -16,7 +16,7 @@ packages_test=(bsdextrautils btrfs-progs bximage bzip2 clang clang-format
 	cloop-utils cppcheck cryptsetup-bin dmg2img e2fsprogs fdisk file fio
 	gnutls-bin jq libclang-rt-14-dev libcmocka-dev libnbd-bin
 	libqcow-utils libvhdi-utils libvmdk-utils mandoc nbdkit
-	openssl p7zip-full python3 python3-libnbd qemu-utils shellcheck
+	openssl p7zip-full python3 python3-libnbd qemu-utils shellcheck strace
 	util-linux xfsprogs
 	busybox-static cpio qemu-system-x86)
 
