@@ -140,8 +140,10 @@ int twolevel_trim_dir(struct image *img, uint64_t dir_n, struct err *e)
 int twolevel_empty(struct image *img, struct err *e)
 {
 	struct twolevel *t = twolevel_of(img);
+	uint64_t dir_end = t->dir_host + t->dir_n * 8;
+	uint64_t name_end = t->name_len ? t->name_host + t->name_len : 0;
 	uint64_t end = round_up(
-	    max_u64(t->head_len, t->dir_host + t->dir_n * 8), t->cluster_len);
+	    max_u64(t->head_len, max_u64(dir_end, name_end)), t->cluster_len);
 
 	if (twolevel_trim_dir(img, 0, e) || image_commit(img, e))
 		return image_fail(img, e);

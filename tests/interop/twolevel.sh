@@ -242,6 +242,19 @@ END
 	rm crossed before
 done
 
+# The name of a new backing file lies behind the tables: commit cuts off the
+# clusters, not the name.
+qemu-img create -q -f raw under 1M
+qemu-img create -q -f raw other 1M
+"$IMGCTL" create -q -f qcow -b under -F raw over
+expect_exit 0 "$IMGCTL" rebase -u -f qcow -b other -F raw over
+qemu-io -f qcow -c 'write -P 5 4k 8k' over >/dev/null
+expect_exit 0 "$IMGCTL" commit -q -f qcow over
+"$IMGCTL" info over | grep -q '^backing file: other'
+qemu-img info over | grep -q '^backing file: other'
+expect_exit 0 qemu-io -f qcow -c 'write -P 6 64k 4k' -c 'read -P 5 4k 8k' over
+rm under other over
+
 # What neither makes.
 "$IMGCTL" create -f qcow none 0 2>"$TMP/err" && fail 'made'
 expect_err 'Image size is too small, cannot be zero length'
