@@ -6,4 +6,14 @@ needs qemu-img qemu-io nbdsh "$IMGCTL" "$IMGD"
 
 # Debian's python3 has the module nbd; another that comes first has not.
 export IMGCTL IMGD PYTHONDONTWRITEBYTECODE=1
-PATH=/usr/bin:$PATH python3 "$SRC/tests/interop/differ/differ.py" "$TMP"
+
+differ()
+{
+	PATH=/usr/bin:$PATH python3 "$SRC/tests/interop/differ/differ.py" "$TMP"
+}
+
+differ
+for fmt in vmdk vpc vhdx vdi qed qcow parallels; do
+	echo "with $fmt:"
+	DIFFER_FORMATS=$fmt DIFFER_N=4 differ
+done

@@ -12,6 +12,7 @@ printed as a script.
 $DIFFER_SEED	the first seed (default 1)
 $DIFFER_N	how many (default 500)
 $DIFFER_OPS	operations in a sequence (default: 6 to 12)
+$DIFFER_FORMATS	formats besides raw and qcow2 (default: none)
 $DIFFER_MAX	failures after which it ends (default 10)
 $DIFFER_SHRINK	seconds spent on making a failing sequence shorter (default 60)
 """
@@ -48,8 +49,12 @@ def step(box, op, rng, world=None):
     done = box.do(op)
     if done and not op.same_map:
         for name in op.touch:
-            state.same_bytes(box, name, fmt_of(name))
+            state.same_bytes(box, op, name, fmt_of(name))
+        if op.keep_theirs:
+            box.do(Op("swap"))
         box.do(Op("adopt"))
+        for name in op.touch:
+            state.note_leaks(box, name, fmt_of(name))
     for name in op.touch:
         info = state.same_image(box, name, fmt_of(name), rng)
         if world:

@@ -3,48 +3,13 @@
 
 To add an operation: write a function that takes the World and returns an Op,
 a list of Ops that belong together, or None where nothing fits, and put it in
-the table at the end.
+the table at the end.  Those that make images are in making.py.
 """
+import others
+from making import (convert, convert_into, dd, make_other, make_overlay,
+                    make_qcow2, make_raw)
 from sandbox import Op
-from world import KIB, MIB, FILES_MAX, is_loose, option_args
-
-# ---- making images -----------------------------------------------------------
-
-def make_raw(w):
-    if len(w.images) >= FILES_MAX:
-        return None
-    name = w.new_name("raw")
-    size = w.size() if w.chance(.8) else w.rng.randrange(1, MIB)
-    args = ["create", "-f", "raw"]
-    if w.chance(.2):
-        args += ["-o", "preallocation=" + w.rng.choice(w.modes)]
-    return Op("tool", [*args, name, str(size)], touch=[name], makes=[name],
-              loose=is_loose(args))
-
-
-def make_qcow2(w):
-    if len(w.images) >= FILES_MAX:
-        return None
-    name = w.new_name("qcow2")
-    options = w.options(data_file=name + ".data")
-    return Op("tool", ["create", "-f", "qcow2", *option_args(options), name,
-                       str(w.size())], touch=[name], makes=[name],
-              loose=is_loose(options))
-
-
-def make_overlay(w):
-    base = w.pick(lambda i: len(w.chain(i.name)) <= 3)
-    if len(w.images) >= FILES_MAX or not base:
-        return None
-    name = w.new_name("qcow2")
-    options = w.options(backing=base, data_file=name + ".data")
-    args = ["create", "-f", "qcow2", *option_args(options),
-            "-b", base.name, "-F", base.fmt, name]
-    if w.chance(.4):
-        args.append(str(w.size()))
-    return Op("tool", args, touch=[name], makes=[name],
-              loose=is_loose(options))
-
+from world import MIB, is_loose, option_args
 
 # ---- guest writes ------------------------------------------------------------
 
@@ -81,16 +46,22 @@ def write_request(w, image, by):
 
 
 def guest_io(w):
-    image = w.pick(lambda i: i.size > 0)
+    image = w.pick(lambda i: i.size > 0 and others.is_written(i) and
+                   others.is_loose_base(w, i))
     if not image:
         return None
     by = w.rng.choices(["nbd", "bench", "qemu"], (6, 2, 2))[0]
     count = 1 if by == "bench" else w.rng.randrange(1, 7)
     requests = [write_request(w, image, by) for _ in range(count)]
+    if others.is_other(image):
+        requests = others.with_sure_trims(requests)
     # The reference unmaps what it trims in a data file.
     trims = any(r[0] in ("trim", "zero-unmap") for r in requests)
     return Op("io", [image.name], fmt=image.fmt, by=by, requests=requests,
-              touch=[image.name], same_map=not (image.data_file and trims),
+              touch=[image.name],
+              same_map=not (others.is_other(image) or
+                            image.data_file and trims),
+              keep_theirs=others.is_other(image) and w.chance(.5),
               loose=(image.fmt == "raw" and
                      any(r[0] == "zero" for r in requests)))
 
@@ -104,7 +75,7 @@ def is_cut(image, new):
 
 
 def resize(w):
-    image = w.pick()
+    image = w.pick(lambda i: others.is_loose_base(w, i))
     if not image:
         return None
     args, r = ["resize", "-f", image.fmt], w.rng
@@ -117,10 +88,15 @@ def resize(w):
     elif w.chance(.25):
         modes = ["metadata"] if image.fmt == "qcow2" else []
         args.append("--preallocation=" + r.choice(modes + w.modes))
+    if others.is_other(image):
+        args = args[:4]
     # The reference may fail to preallocate where its file is longer already.
     return Op("tool", [*args, image.name, str(new)], touch=[image.name],
-              we_can=new > image.size and "prealloc" in args[-1],
-              loose=is_loose(args), same_map=not is_cut(image, new))
+              we_can=others.is_other(image) or
+              new > image.size and "prealloc" in args[-1],
+              loose=is_loose(args),
+              same_map=not (others.any_in_chain(w, image) or
+                            is_cut(image, new)))
 
 
 def snapshot(w):
@@ -142,7 +118,8 @@ def snapshot(w):
 
 
 def bitmap(w):
-    image = w.qcow2(lambda i: not i.v2 or w.chance(.1))
+    # On an empty disk, the reference loses them.
+    image = w.qcow2(lambda i: i.size and (not i.v2 or w.chance(.1)))
     if not image:
         return None
     r, there = w.rng, image.bitmaps
@@ -219,135 +196,50 @@ def damage_and_repair(w):
 # ---- chains ------------------------------------------------------------------
 
 def commit(w):
-    image = w.qcow2(lambda i: i.backing in w.images)
+    image = w.pick(lambda i: i.backing in w.images and not any(
+        w.images[n].fmt == "vhdx" or w.images[n].stream or
+        not others.is_loose_base(w, w.images[n], i)
+        for n in w.chain(i.name)))
     if not image:
         return None
-    args, chain = ["commit", "-f", "qcow2"], w.chain(image.name)
+    args, chain = ["commit", "-f", image.fmt], w.chain(image.name)
     touch = chain[:2]
     if w.chance(.2):
         args.append("-d")
     if len(chain) > 2 and w.chance(.4):
         touch = [image.name, w.rng.choice(chain[1:])]
         args += ["-b", touch[1]]
-    return Op("tool", [*args, image.name], touch=touch, same_map=False)
+    return Op("tool", [*args, image.name], touch=touch, same_map=False,
+              we_can=others.any_in_chain(w, image))
 
 
 def rebase(w):
-    # Version 2 without a backing file: the reference loses zeroes.
-    image = w.qcow2(lambda i: i.backing or not i.v2 and w.chance(.3))
+    # Version 2 without a backing file: the reference loses zeroes.  QCOW: it
+    # refuses, and its commit then cuts off the name that we have written.
+    image = w.pick(lambda i: i.fmt in others.BACKED and not i.stream and
+                   i.fmt != "qcow" and (i.backing or not i.v2 and w.chance(.3)))
     if not image:
         return None
-    args, theirs = ["rebase", "-f", "qcow2"], None
+    args, theirs = ["rebase", "-f", image.fmt], None
     unsafe = w.chance(.15)
     if unsafe:
         args.append("-u")
-    base = w.pick(lambda i: image.name not in w.chain(i.name))
+    base = w.pick(lambda i: image.name not in w.chain(i.name) and
+                  (image.fmt != "vmdk" or i.fmt == "vmdk"))
     if not base or w.chance(.25):
         args += ["-b", ""]
     else:
         args += ["-b", base.name, "-F", base.fmt]
-    if not unsafe and not image.data_file and w.chance(.15):
+    other = others.is_other(image)
+    if not (unsafe or other or image.data_file) and w.chance(.15):
         # Newer than the reference that runs here.
         args, theirs = [*args, "-c", image.name], [*args, image.name]
     else:
         args.append(image.name)
     # The reference writes zeroes as data, and marks other parts of clusters
     # in bitmaps.
-    return Op("tool", args, theirs=theirs, touch=[image.name],
-              same_map=unsafe)
-
-
-def convert(w):
-    source = w.pick()
-    if not source:
-        return None
-    r = w.rng
-    fmt = r.choice(["raw", "qcow2", "qcow2", "qcow2"])
-    packed = fmt == "qcow2" and w.chance(.35)
-    args = ["convert", "-f", source.fmt, "-O", fmt]
-    sources, base = [source.name], None
-    # The reference cuts a larger snapshot to the size of the disk.
-    if source.snapshots and not source.resized and w.chance(.6):
-        snap = r.choice(source.snapshots)
-        args += ["-l", r.choice([snap["name"], snap["id"],
-                                 f"snapshot.id={snap['id']}"])]
-    elif w.chance(.1):
-        other = w.pick(lambda i: i.fmt == source.fmt)
-        sources.append(other.name)
-    elif source.backing in w.images and fmt == "qcow2" and w.chance(.4):
-        base = source.backing
-        args += ["-B", base, "-F", w.images[base].fmt]
-    if source.bitmaps and fmt == "qcow2" and w.chance(.4):
-        args.append("--bitmaps")
-    args += convert_how(w, packed)
-    name = w.new_name(fmt)
-    if fmt == "qcow2":
-        args += option_args(w.options(base, packed, name + ".data"))
-    makes = [] if name in w.images else [name]
-    if len(w.images) >= FILES_MAX:
-        old = w.pick(lambda i: not w.users(i.name) and i.fmt == fmt and
-                     i.name not in w.chain(source.name) + sources and
-                     not i.data_file)
-        if not old:
-            return None
-        args = [old.name + ".data" if a == name + ".data" else a
-                for a in args]
-        name = old.name
-        makes = [name]
-    # In small clusters and subclusters, in runs of another length, and at the
-    # end of a backing file, the reference looks for zeroes in another way.
-    rough = base or "-S" in args or any(a.startswith("cluster_size=") and
-                (int(a.split(",")[0][13:]) < 4096 or "extended_l2" in a)
-                for a in args)
-    return Op("tool", [*args, *sources, name], touch=[name], makes=makes,
-              same_map=not rough, loose=is_loose(args))
-
-
-def convert_how(w, packed):
-    args = ["-c"] if packed else []
-    if not packed and w.chance(.1):
-        args.append("-C")
-    elif w.chance(.3):
-        args += ["-S", str(w.rng.choice([0, 512, 4096, 65536, 131072]))]
-    if w.chance(.2):
-        args += ["-m", str(w.rng.choice([1, 4, 16]))]
-    if w.chance(.2):
-        args.append("-W")
-    return args
-
-
-def convert_into(w):
-    """convert -n"""
-    source = w.pick()
-    target = w.pick(lambda i: not w.users(i.name) and source and
-                    i.size >= source.size and
-                    i.name not in w.chain(source.name))
-    if not target:
-        return None
-    how = convert_how(w, target.fmt == "qcow2" and w.chance(.2))
-    # The reference compresses no cluster that has data already.
-    return Op("tool", ["convert", "-n", "-f", source.fmt, "-O", target.fmt,
-                       *how, source.name, target.name],
-              touch=[target.name], we_can="-c" in how,
-              loose=is_loose(how) or target.fmt == "raw",
-              same_map=target.cluster >= 4096 and not target.extended)
-
-
-def dd(w):
-    source = w.pick()
-    if len(w.images) >= FILES_MAX or not source:
-        return None
-    fmt = w.rng.choice(["raw", "qcow2"])
-    name = w.new_name(fmt)
-    operands = [f"if={source.name}", f"of={name}",
-                f"bs={w.rng.choice([512, 4096, 65536, 100000])}"]
-    # With both, the reference counts from the start of the image.
-    if w.chance(.6):
-        operands.append(f"{w.rng.choice(['skip', 'count'])}="
-                        f"{w.rng.randrange(1, 40)}")
-    # The reference writes zeroes as data.
-    return Op("tool", ["dd", "-f", source.fmt, "-O", fmt, *operands],
-              touch=[name], makes=[name], same_map=False)
+    return Op("tool", args, theirs=theirs, touch=[image.name], we_can=other,
+              same_map=unsafe and not other)
 
 
 # ---- questions ---------------------------------------------------------------
@@ -363,7 +255,7 @@ def compare(w):
 
 
 def measure(w):
-    image = w.pick()
+    image = w.pick(lambda i: not others.is_other(i) and not w.others)
     if not image:
         return None
     args = ["measure", "-f", image.fmt, "-O", w.rng.choice(["raw", "qcow2"])]
@@ -422,9 +314,11 @@ TABLE = [
 def next_ops(w):
     """What comes next; the first is to make an image."""
     if not w.images:
-        return [w.rng.choice([make_raw, make_qcow2, make_qcow2])(w)]
-    weights = [weight for weight, _ in TABLE]
+        first = make_other if w.others else make_qcow2
+        return [w.rng.choice([make_raw, make_qcow2, first])(w)]
+    table = TABLE + [(20, make_other)] * bool(w.others)
+    weights = [weight for weight, _ in table]
     while True:
-        op = w.rng.choices(TABLE, weights)[0][1](w)
+        op = w.rng.choices(table, weights)[0][1](w)
         if op:
             return op if isinstance(op, list) else [op]

@@ -57,8 +57,10 @@ class Op:
     makes: list = field(default_factory=list)
     # Is what is printed the same?
     same_out: bool = True
-    # Else only the content is; then the reference goes on with our files.
+    # Else only the content is; then both go on with the same files: ours.
     same_map: bool = True
+    # Which files they are: the reference's.
+    keep_theirs: bool = False
     # We can do it, the reference refuses: it goes on with our files.
     we_can: bool = False
     # When it fails, the reference may have done a part of it: the same.
@@ -78,6 +80,7 @@ class Sandbox:
         self.imgd = imgd
         self.loose = False
         self.leaky = False
+        self.leaks = {}  # in our image of that name, by our check
         for side in ("ours", "theirs"):
             os.makedirs(self.path(side))
             with open(self.path(side, "noise"), "wb") as f:

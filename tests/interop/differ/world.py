@@ -2,6 +2,8 @@
 """What the generator knows of the images, from the reference's `info`."""
 from dataclasses import dataclass, field
 
+import others
+
 KIB, MIB = 1024, 1024 * 1024
 FILES_MAX = 6
 CLUSTERS = [512, 512, 1024, 2048, 4096, 4096, 8192, 16384, 16384, 32768,
@@ -19,6 +21,7 @@ class Image:
     v2: bool = False
     extended: bool = False
     data_file: bool = False
+    stream: bool = False  # of compressed grains
     snapshots: list = field(default_factory=list)
     bitmaps: list = field(default_factory=list)
     resized: bool = False
@@ -31,6 +34,7 @@ def image_of(name, info):
         info.get("cluster-size", 65536), info.get("backing-filename"),
         data.get("compat") == "0.10", data.get("extended-l2", False),
         "data-file" in data,
+        data.get("create-type") == "streamOptimized",
         info.get("snapshots", []),
         [b["name"] for b in data.get("bitmaps", [])])
 
@@ -42,6 +46,7 @@ class World:
         self.made_n = 0
         # Host holes in what falloc made come and go: in few sequences only.
         self.falloc = self.chance(.15)
+        self.others = others.wanted()
         self.modes = ["full", "full", "falloc"][:2 + self.falloc]
 
     def note(self, name, info):
