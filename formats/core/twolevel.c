@@ -62,7 +62,21 @@ bool twolevel_table_ok(const struct twolevel *t, uint64_t host)
 	       range_ok(host, twolevel_table_len(t), space_end(&t->space));
 }
 
-bool twolevel_entry_ok(const struct twolevel *t, const struct twolevel_entry *n)
+uint64_t twolevel_piece_ix(const struct twolevel *t, uint64_t guest)
+{
+	uint64_t entry_n = min_u64(t->table_n, TWOLEVEL_SLICE_LEN / 8);
+
+	return guest / t->cluster_len / entry_n;
+}
+
+uint64_t twolevel_piece_end(const struct twolevel *t, uint64_t piece_ix)
+{
+	return clusterset_any(&t->ours, piece_ix, 1) ? space_end(&t->space)
+						     : t->first_end;
+}
+
+bool twolevel_entry_ok(
+    const struct twolevel *t, const struct twolevel_entry *n, uint64_t end)
 {
 	switch (n->kind) {
 	case EXT_HOLE:
@@ -71,10 +85,10 @@ bool twolevel_entry_ok(const struct twolevel *t, const struct twolevel_entry *n)
 	case EXT_DATA:
 		return is_aligned(n->host, t->table_align) &&
 		       n->host >= t->head_len &&
-		       range_ok(n->host, t->cluster_len, space_end(&t->space));
+		       range_ok(n->host, t->cluster_len, end);
 	case EXT_PACKED:
 		return n->stored && n->host >= t->head_len &&
-		       range_ok(n->host, n->stored, space_end(&t->space));
+		       range_ok(n->host, n->stored, end);
 	}
 	return false;
 }
@@ -125,8 +139,10 @@ int twolevel_open(struct image *img, struct err *e)
 	struct twolevel *t = twolevel_of(img);
 
 	clusterset_init(&t->meta);
+	clusterset_init(&t->ours);
 	space_init(&t->space, 0, t->cluster_len, host_size(img->file),
 	    round_down(INT64_MAX, t->cluster_len));
+	t->first_end = space_end(&t->space);
 	t->tables = tables_new_cache(img->file, &img->meta, CACHE_LEN, e);
 	img->tables = t->tables;
 	img->unit = t->cluster_len;
@@ -139,6 +155,7 @@ void twolevel_close(struct image *img)
 
 	tables_free(t->tables);
 	clusterset_destroy(&t->meta);
+	clusterset_destroy(&t->ours);
 	space_destroy(&t->space);
 	img->tables = NULL;
 }
@@ -196,13 +213,13 @@ int twolevel_start(struct image *img, struct err *e)
 /* ---- map -------------------------------------------------------------------
  */
 
-static int bad_entry(
-    struct image *img, uint64_t guest, uint64_t entry, struct err *e)
+static int bad_entry(struct image *img, uint64_t guest, uint64_t entry,
+    uint64_t end, struct err *e)
 {
 	return err_set(e, ERR_DAMAGED, EIO,
 	    "%s: the table entry of guest offset %" PRIu64 " is %#" PRIx64
 	    ", which is no place for data in a file of %" PRIu64 " bytes",
-	    img->name, guest, entry, space_end(&twolevel_of(img)->space));
+	    img->name, guest, entry, end);
 }
 
 /* I4: on a writable image, does data lie where tables are? */
@@ -244,7 +261,8 @@ static int look(struct image *img, uint64_t guest, uint64_t len,
     struct extent *x, struct err *e)
 {
 	struct twolevel *t = twolevel_of(img);
-	uint64_t span = twolevel_span(t), dir_ix = guest / span, host, entry;
+	uint64_t span = twolevel_span(t), dir_ix = guest / span, host, entry,
+		 end;
 	struct twolevel_entry n;
 	struct table *s;
 	uint8_t *at;
@@ -262,8 +280,9 @@ static int look(struct image *img, uint64_t guest, uint64_t len,
 	entry = twolevel_get(t, at);
 	tables_put(t->tables, s);
 	t->decode(img, entry, &n);
-	if (!twolevel_entry_ok(t, &n))
-		return bad_entry(img, guest, entry, e);
+	end = twolevel_piece_end(t, twolevel_piece_ix(t, guest));
+	if (!twolevel_entry_ok(t, &n, end))
+		return bad_entry(img, guest, entry, end, e);
 	fill(img, &n, len, x);
 	return 0;
 }

@@ -9,6 +9,12 @@
  * not recorded (see space.h); packed clusters lie side by side at any byte, and
  * their space is not given back.
  *
+ * An entry may point to where the file has no bytes: its end was cut off.  What
+ * is written later takes that place, and must not be taken for what was lost.
+ * So the entries of a table's piece are held against the length that the file
+ * had at first, until the piece is changed here: it is, only when none of them
+ * points past that.
+ *
  * Order of a commit (I2, I6): the data and new tables, sync; changed tables
  * (TABLE_ROOT), sync; the directory (TABLE_MAP), sync.  So a crash leaves
  * clusters without owner at worst.
@@ -53,6 +59,8 @@ struct twolevel {
 	struct tables *tables;
 	struct space space;
 	struct clusterset meta; /* clusters of tables, when writable */
+	uint64_t first_end;	/* host byte: the end of the space at first */
+	struct clusterset ours; /* pieces of tables that were changed */
 	uint64_t packed_host;	/* where packed bytes go on; 0: nowhere */
 };
 
@@ -153,8 +161,13 @@ int twolevel_dir_hole(
     struct image *img, uint64_t ix, uint64_t *n, struct err *e);
 /* Can there be a table at this host offset? */
 bool twolevel_table_ok(const struct twolevel *t, uint64_t host);
-/* Does the entry point where data can be?  HOLE and ZERO always do. */
+/* Does the entry point where data can be, before host byte `end`?  HOLE and
+ * ZERO always do. */
 bool twolevel_entry_ok(
-    const struct twolevel *t, const struct twolevel_entry *n);
+    const struct twolevel *t, const struct twolevel_entry *n, uint64_t end);
+/* Index of the piece of a table that has the entry of that guest offset. */
+uint64_t twolevel_piece_ix(const struct twolevel *t, uint64_t guest);
+/* Host byte: no entry of that piece may point past it. */
+uint64_t twolevel_piece_end(const struct twolevel *t, uint64_t piece_ix);
 
 #endif

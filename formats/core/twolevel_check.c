@@ -30,6 +30,7 @@ struct check {
 	void *arg;
 	struct space space;	 /* who owns what */
 	struct clusterset twice; /* clusters of tables with two owners */
+	uint64_t file_len;	 /* host bytes before the repair adds some */
 	uint64_t owned_n;	 /* clusters with an owner */
 	uint64_t table_n;	 /* tables, counted in each turn */
 	uint64_t used_end;	 /* host byte: nothing is behind it */
@@ -135,7 +136,9 @@ static int check_entry(struct check *c, struct table *s, uint8_t *at,
 	if (n.kind == EXT_HOLE || n.kind == EXT_ZERO ||
 	    (n.kind == EXT_PACKED) != (c->turn == TURN_PACKED))
 		return 0;
-	if (twolevel_entry_ok(c->t, &n) && n.host < host_size(c->img->file))
+	if (n.host < c->file_len &&
+	    twolevel_entry_ok(
+		c->t, &n, round_up(c->file_len, c->t->cluster_len)))
 		return count_entry(c, s, at, &n, guest, e);
 	say(c, "entry that is no place of the file, guest offset", guest,
 	    entry);
@@ -257,6 +260,7 @@ static int scan(struct check *c, struct err *e)
 	uint64_t file_len = host_size(c->img->file), unit = c->t->cluster_len;
 	uint64_t dir_len = c->t->dir_n * 8;
 
+	c->file_len = file_len;
 	image_work_begin(c->img, 2 * c->t->dir_n * c->t->table_n);
 	space_init(&c->space, 0, unit, file_len, round_down(INT64_MAX, unit));
 	if (space_scan_begin(&c->space, e))
@@ -333,6 +337,9 @@ int twolevel_repair(struct image *img, enum img_repair what,
 
 	if (check(&c, e) || image_commit(img, e) || cut_end(&c, e))
 		return image_fail(img, e);
+	/* No entry points past the end any more, but to copies. */
+	if (c.repair)
+		c.t->first_end = space_end(&c.t->space);
 	if (!out->corruptions_fixed && !out->leaks_fixed)
 		return 0;
 	corruptions_fixed = out->corruptions_fixed;

@@ -90,7 +90,8 @@ static int touch(struct image *img, struct err *e)
 struct entries {
 	struct table *s;
 	uint8_t *at;
-	uint64_t n; /* from `at` to the end of the piece */
+	uint64_t n;  /* from `at` to the end of the piece */
+	uint64_t ix; /* of the piece */
 };
 
 static int entries_get(struct image *img, uint64_t guest, uint64_t table_host,
@@ -102,17 +103,8 @@ static int entries_get(struct image *img, uint64_t guest, uint64_t table_host,
 
 	x->s = twolevel_table(img, table_host, ix, &x->at, e);
 	x->n = min_u64(per_piece - ix % per_piece, t->table_n - ix);
+	x->ix = twolevel_piece_ix(t, guest);
 	return x->s ? 0 : -1;
-}
-
-/* Announce that they change; x->at may move. */
-static int entries_change(struct image *img, struct entries *x, struct err *e)
-{
-	size_t off = (size_t)(x->at - x->s->data);
-	int rc = tables_change(twolevel_of(img)->tables, x->s, e);
-
-	x->at = x->s->data + off;
-	return rc;
 }
 
 static void entry_at(const struct image *img, const struct entries *x,
@@ -124,13 +116,55 @@ static void entry_at(const struct image *img, const struct entries *x,
 }
 
 static int entry_check(struct image *img, const struct twolevel_entry *n,
-    uint64_t guest, struct err *e)
+    const struct entries *x, uint64_t guest, struct err *e)
 {
-	if (twolevel_entry_ok(twolevel_of(img), n))
+	const struct twolevel *t = twolevel_of(img);
+
+	if (twolevel_entry_ok(t, n, twolevel_piece_end(t, x->ix)))
 		return 0;
 	return err_set(e, ERR_DAMAGED, EIO,
 	    "%s: the table entry of guest offset %" PRIu64 " is damaged",
 	    img->name, guest);
+}
+
+/*
+ * From now on the entries may point to what was taken since the image was
+ * opened.  One that pointed there before would be taken for such.
+ */
+static int make_ours(struct image *img, const struct entries *x, struct err *e)
+{
+	struct twolevel *t = twolevel_of(img);
+	uint64_t per_piece = min_u64(t->table_n, TWOLEVEL_SLICE_LEN / 8);
+	struct entries first = {.at = x->s->data};
+	struct twolevel_entry n;
+
+	if (clusterset_any(&t->ours, x->ix, 1))
+		return 0;
+	for (uint64_t i = 0; i < per_piece; i++) {
+		entry_at(img, &first, i, &n);
+		if (!twolevel_entry_ok(t, &n, t->first_end) &&
+		    twolevel_entry_ok(t, &n, INT64_MAX))
+			return err_set(e, ERR_DAMAGED, EIO,
+			    "%s: the table entry of guest offset %" PRIu64
+			    " points past the end of the file, at %#" PRIx64
+			    ": its neighbours cannot be changed before a "
+			    "repair",
+			    img->name, (x->ix * per_piece + i) * t->cluster_len,
+			    n.host);
+	}
+	return clusterset_add(&t->ours, x->ix, 1, e);
+}
+
+/* Announce that they change; x->at may move. */
+static int entries_change(struct image *img, struct entries *x, struct err *e)
+{
+	size_t off = (size_t)(x->at - x->s->data);
+	int rc = make_ours(img, x, e);
+
+	if (!rc)
+		rc = tables_change(twolevel_of(img)->tables, x->s, e);
+	x->at = x->s->data + off;
+	return rc;
 }
 
 /*
@@ -191,7 +225,7 @@ static int count_free(struct image *img, uint64_t guest,
 	uint64_t i;
 
 	entry_at(img, x, 0, &n);
-	if (entry_check(img, &n, guest, e))
+	if (entry_check(img, &n, x, guest, e))
 		return -1;
 	*cl_n = min_u64(*cl_n, x->n);
 	for (i = 1; i < *cl_n; i++) {
@@ -204,20 +238,15 @@ static int count_free(struct image *img, uint64_t guest,
 }
 
 static int reserve_clusters(struct image *img, uint64_t guest, uint64_t len,
-    uint64_t table_host, struct reservation *r, struct err *e)
+    const struct entries *x, struct reservation *r, struct err *e)
 {
 	struct twolevel *t = twolevel_of(img);
 	uint64_t first = round_down(guest, t->cluster_len);
 	uint64_t cl_n = div_up(guest + len - first, t->cluster_len);
-	struct entries x;
-	int rc;
 
-	if (entries_get(img, guest, table_host, &x, e))
-		return -1;
-	rc = count_free(img, guest, &x, &cl_n, e);
-	tables_put(t->tables, x.s);
-	if (rc || space_take(&t->space, t->cluster_len, cl_n * t->cluster_len,
-		      &r->host, &r->len, e))
+	if (count_free(img, guest, x, &cl_n, e) ||
+	    space_take(&t->space, t->cluster_len, cl_n * t->cluster_len,
+		&r->host, &r->len, e))
 		return -1;
 	r->guest = first;
 	r->file = img->file;
@@ -229,11 +258,19 @@ int twolevel_reserve(struct image *img, uint64_t guest, uint64_t len,
     uint64_t stored, struct reservation *r, struct err *e)
 {
 	uint64_t table_host;
+	struct entries x;
+	int rc;
 
-	if (touch(img, e) || own_table(img, guest, &table_host, e))
+	if (touch(img, e) || own_table(img, guest, &table_host, e) ||
+	    entries_get(img, guest, table_host, &x, e))
 		return -1;
-	return stored ? reserve_packed(img, guest, stored, r, e)
-		      : reserve_clusters(img, guest, len, table_host, r, e);
+	/* What publish must not find out. */
+	rc = make_ours(img, &x, e);
+	if (!rc)
+		rc = stored ? reserve_packed(img, guest, stored, r, e)
+			    : reserve_clusters(img, guest, len, &x, r, e);
+	tables_put(twolevel_of(img)->tables, x.s);
+	return rc;
 }
 
 /* A reservation stays inside one piece of a table. */
@@ -327,7 +364,7 @@ static int unmap_entries(struct image *img, struct entries *x, uint64_t guest,
 		struct twolevel_entry old, n = {0};
 
 		entry_at(img, x, i, &old);
-		if (entry_check(img, &old, guest + i * t->cluster_len, e))
+		if (entry_check(img, &old, x, guest + i * t->cluster_len, e))
 			return -1;
 		n.kind = fate_of(img, &old, how);
 		/* Only a format without zeroes keeps what shows something. */

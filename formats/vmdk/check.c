@@ -106,7 +106,7 @@ bool check_is_right(struct check *c, const uint8_t *gt, uint32_t ix)
 {
 	uint64_t host;
 
-	switch (vmdk_gte_get(c->x, gt, ix, &host)) {
+	switch (vmdk_gte_get(c->x, gt, ix, vmdk_end(c->x), &host)) {
 	case VMDK_GTE_HOLE:
 	case VMDK_GTE_ZEROES:
 		return true;
@@ -147,7 +147,8 @@ static int check_entry(
 		if (fix_entry(c, gt_host, ix, e))
 			return -1;
 	}
-	return vmdk_gte_get(c->x, c->gt, ix, &host) == VMDK_GTE_DATA
+	return vmdk_gte_get(c->x, c->gt, ix, vmdk_end(c->x), &host) ==
+		       VMDK_GTE_DATA
 		   ? check_use(c, host, e)
 		   : 0;
 }

@@ -21,7 +21,8 @@ static int take_entries(struct check *c, uint32_t *n, struct err *e)
 		if (le32(c->gt + at) || !le32(c->copy + at) ||
 		    !check_is_right(c, c->copy, i))
 			continue;
-		if (vmdk_gte_get(c->x, c->copy, i, &host) == VMDK_GTE_DATA &&
+		if (vmdk_gte_get(c->x, c->copy, i, vmdk_end(c->x), &host) ==
+			VMDK_GTE_DATA &&
 		    check_use(c, host, e))
 			return -1;
 		memcpy(c->gt + at, c->copy + at, 4);

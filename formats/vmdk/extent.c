@@ -400,6 +400,7 @@ void vmdk_extent_close(struct vmdk_extent *x)
 	tables_free(x->tables);
 	space_destroy(&x->space);
 	clusterset_destroy(&x->meta);
+	clusterset_destroy(&x->ours);
 	if (x->owns_file)
 		host_put(x->file);
 }

@@ -82,9 +82,7 @@ int vmdk_gde(struct vmdk_extent *x, uint64_t gd_host, uint64_t gd_ix,
 		valid = se_table(x, entry, gt_host);
 	else
 		*gt_host = entry * SECTOR_LEN;
-	if (valid &&
-	    range_ok(*gt_host, x->gt_len,
-		x->space.unit_len ? space_end(&x->space) : host_size(x->file)))
+	if (valid && range_ok(*gt_host, x->gt_len, vmdk_end(x)))
 		return 0;
 	return err_set(e, ERR_DAMAGED, EIO,
 	    "%s: grain directory at %llu: entry %llu points to no table of "
@@ -114,15 +112,20 @@ static enum vmdk_gte se_gte(
 	return VMDK_GTE_BAD;
 }
 
-/* Is there a byte of a grain in the file, or space that is being filled? */
-static bool inside(const struct vmdk_extent *x, uint64_t host)
+uint64_t vmdk_end(const struct vmdk_extent *x)
 {
-	return host <
-	       (x->space.unit_len ? space_end(&x->space) : host_size(x->file));
+	return x->space.unit_len ? space_end(&x->space) : host_size(x->file);
 }
 
-enum vmdk_gte vmdk_gte_get(
-    const struct vmdk_extent *x, const uint8_t *gt, uint32_t ix, uint64_t *host)
+uint64_t vmdk_gt_end(const struct vmdk_extent *x, uint64_t gd_ix)
+{
+	return x->space.unit_len && !clusterset_any(&x->ours, gd_ix, 1)
+		   ? x->first_end
+		   : vmdk_end(x);
+}
+
+enum vmdk_gte vmdk_gte_get(const struct vmdk_extent *x, const uint8_t *gt,
+    uint32_t ix, uint64_t end, uint64_t *host)
 {
 	enum vmdk_gte kind = VMDK_GTE_DATA;
 
@@ -138,7 +141,7 @@ enum vmdk_gte vmdk_gte_get(
 			return VMDK_GTE_ZEROES;
 		*host = (uint64_t)entry * SECTOR_LEN;
 	}
-	if (kind == VMDK_GTE_DATA && !inside(x, *host))
+	if (kind == VMDK_GTE_DATA && *host >= end)
 		return VMDK_GTE_BAD;
 	return kind;
 }
@@ -185,8 +188,8 @@ static uint32_t raw_gte(const uint8_t *gt, uint32_t ix)
 }
 
 /* How many entries from ix on say the same, or of neighbours in the file. */
-static uint32_t same_entries(
-    const struct vmdk_extent *x, const uint8_t *gt, uint32_t ix, uint64_t max_n)
+static uint32_t same_entries(const struct vmdk_extent *x, const uint8_t *gt,
+    uint32_t ix, uint64_t end, uint64_t max_n)
 {
 	uint64_t step = x->grain_len / SECTOR_LEN, entry, n = 1;
 
@@ -199,7 +202,7 @@ static uint32_t same_entries(
 		step = 0;
 	max_n = min_u64(max_n, x->gt_n - ix);
 	while (n < max_n && raw_gte(gt, ix + n) == entry + n * step &&
-	       (!step || inside(x, (entry + n * step) * SECTOR_LEN)))
+	       (!step || (entry + n * step) * SECTOR_LEN < end))
 		n++;
 	return (uint32_t)n;
 }
@@ -210,9 +213,10 @@ static int from_entry(struct vmdk_extent *x, const uint8_t *gt,
 	uint64_t off = out->guest - x->guest - grain_ix * x->grain_len;
 	uint32_t ix = grain_ix % x->gt_n;
 	uint64_t grains_n = div_up(off + out->len, x->grain_len), host;
-	enum vmdk_gte kind = vmdk_gte_get(x, gt, ix, &host);
+	uint64_t end = vmdk_gt_end(x, grain_ix / x->gt_n);
+	enum vmdk_gte kind = vmdk_gte_get(x, gt, ix, end, &host);
 
-	grains_n = same_entries(x, gt, ix, grains_n);
+	grains_n = same_entries(x, gt, ix, end, grains_n);
 	out->len = min_u64(out->len, grains_n * x->grain_len - off);
 	out->file = x->file;
 	switch (kind) {

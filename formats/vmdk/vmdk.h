@@ -164,6 +164,9 @@ struct vmdk_extent {
 	bool lost_footer;	/* of a stream, and its tables were recovered */
 	struct space space;	/* of writable ones */
 	struct clusterset meta; /* sectors of metadata, of writable ones */
+	uint64_t first_end;	/* host byte: the end of the space at first */
+	struct clusterset
+	    ours; /* grain tables that were changed: see write.c */
 	struct vmdk_stream *stream; /* writable, or recovered */
 };
 
@@ -206,9 +209,13 @@ struct table *vmdk_gd_slice(struct vmdk_extent *x, uint64_t gd_host,
     uint64_t gd_ix, uint32_t *at, struct err *e);
 
 enum vmdk_gte { VMDK_GTE_HOLE, VMDK_GTE_ZEROES, VMDK_GTE_DATA, VMDK_GTE_BAD };
-/* What an entry says; *host: of the grain. */
+/* What an entry says; *host: of the grain, which begins before `end`. */
 enum vmdk_gte vmdk_gte_get(const struct vmdk_extent *x, const uint8_t *gt,
-    uint32_t ix, uint64_t *host);
+    uint32_t ix, uint64_t end, uint64_t *host);
+/* Host byte where the file, or the space that is being filled, ends. */
+uint64_t vmdk_end(const struct vmdk_extent *x);
+/* The same for the entries of one table. */
+uint64_t vmdk_gt_end(const struct vmdk_extent *x, uint64_t gd_ix);
 int vmdk_map(struct image *img, uint64_t guest, uint64_t len, struct extent *x,
     struct err *e);
 

@@ -6,6 +6,11 @@
  * ones are taken at the end of the file.  Where there is a second directory,
  * its tables get the same entries in the same commit; readers use the first.
  *
+ * An entry may point past the end of a file that was cut off.  What is written
+ * later takes that place, and must not be taken for what was lost.  So entries
+ * are held against the length that the file had at first, until their table is
+ * changed here: it is, only when none of them points past that.
+ *
  * Flat extents are always data in place; streams are in stream.c.
  */
 #include <errno.h>
@@ -70,6 +75,7 @@ int vmdk_extent_own(struct image *img, struct vmdk_extent *x, struct err *e)
 	if (x->kind == VMDK_COW)
 		head = 4 * SECTOR_LEN;
 	space_init(&x->space, 0, x->grain_len, size, limit);
+	x->first_end = space_end(&x->space);
 	rwlock_excl(&img->meta);
 	rc = own_range(x, "header", 0, head, e) ||
 	     own_tables(x, x->gd_host, e) ||
@@ -147,6 +153,30 @@ static struct table *get_gt(
 	return tables_get(x->tables, host, x->gt_len, TABLE_MAP, e);
 }
 
+/* From now on its entries may point to what was taken since. */
+static int make_ours(struct vmdk_extent *x, uint64_t gd_ix, struct err *e)
+{
+	uint64_t bad_n = 0, host;
+	struct table *t;
+
+	if (clusterset_any(&x->ours, gd_ix, 1))
+		return 0;
+	t = get_gt(x, x->gd_host, gd_ix, e);
+	if (!t)
+		return -1;
+	for (uint32_t ix = 0; ix < x->gt_n; ix++)
+		bad_n += vmdk_gte_get(x, t->data, ix, x->first_end, &host) ==
+			 VMDK_GTE_BAD;
+	tables_put(x->tables, t);
+	if (bad_n)
+		return err_set(e, ERR_DAMAGED, EIO,
+		    "%s: %llu entries of grain table %llu point past the end "
+		    "of the file: it cannot be changed before a repair",
+		    x->file->name, (unsigned long long)bad_n,
+		    (unsigned long long)gd_ix);
+	return clusterset_add(&x->ours, gd_ix, 1, e);
+}
+
 /* n entries from that of grain_ix on, all of one table: the first one, and
  * `step` more for each next. */
 static int set_in(struct vmdk_extent *x, uint64_t gd_host, uint64_t grain_ix,
@@ -186,6 +216,7 @@ static int count_missing(struct vmdk_extent *x, uint64_t grain_ix,
 {
 	struct table *t = get_gt(x, x->gd_host, grain_ix / x->gt_n, e);
 	uint32_t ix = grain_ix % x->gt_n;
+	uint64_t end = vmdk_gt_end(x, grain_ix / x->gt_n);
 	enum vmdk_gte kind = VMDK_GTE_HOLE;
 
 	if (!t)
@@ -194,7 +225,7 @@ static int count_missing(struct vmdk_extent *x, uint64_t grain_ix,
 	for (*n = 0; *n < max_n; ++*n) {
 		uint64_t host;
 
-		kind = vmdk_gte_get(x, t->data, ix + (uint32_t)*n, &host);
+		kind = vmdk_gte_get(x, t->data, ix + (uint32_t)*n, end, &host);
 		if (kind != VMDK_GTE_HOLE && kind != VMDK_GTE_ZEROES)
 			break;
 	}
@@ -226,6 +257,7 @@ int vmdk_reserve(struct image *img, uint64_t guest, uint64_t len,
 	r->guest = x->guest + grain_ix * x->grain_len;
 	r->file = x->file;
 	if (own_gt(img, x, grain_ix / x->gt_n, e) ||
+	    make_ours(x, grain_ix / x->gt_n, e) ||
 	    count_missing(x, grain_ix,
 		div_up(guest + len - r->guest, x->grain_len), &n, e))
 		return -1;
@@ -265,6 +297,7 @@ static int count_kind(struct vmdk_extent *x, uint64_t grain_ix, uint64_t max_n,
     enum vmdk_gte kind, uint64_t *n, struct err *e)
 {
 	uint64_t gd_ix = grain_ix / x->gt_n, gt_host = 0, host;
+	uint64_t end = vmdk_gt_end(x, gd_ix);
 	uint32_t ix = grain_ix % x->gt_n;
 	struct table *t;
 
@@ -280,7 +313,7 @@ static int count_kind(struct vmdk_extent *x, uint64_t grain_ix, uint64_t max_n,
 	if (!t)
 		return -1;
 	while (*n < max_n &&
-	       vmdk_gte_get(x, t->data, ix + (uint32_t)*n, &host) == kind)
+	       vmdk_gte_get(x, t->data, ix + (uint32_t)*n, end, &host) == kind)
 		++*n;
 	tables_put(x->tables, t);
 	return 0;
@@ -309,6 +342,7 @@ int vmdk_unmap(struct image *img, uint64_t guest, uint64_t len,
 			if (!x->zero_gte)
 				return 0;
 			if (own_gt(img, x, grain_ix / x->gt_n, e) ||
+			    make_ours(x, grain_ix / x->gt_n, e) ||
 			    vmdk_set_entries(
 				img, x, grain_ix, n, VMDK_GTE_ZERO, 0, e))
 				return -1;
