@@ -34,7 +34,7 @@ expect_exit 0 "$IMGCTL" bench --latency -c 100 a.qcow2
 expect_out "read: "
 
 # An encrypted image.
-secret=(--object secret,id=s,data=hush)
+secret=(--object "secret,id=s,data=hush")
 expect_exit 0 "$IMGCTL" create -q "${secret[@]}" -f luks \
 	-o key-secret=s,iter-time=1 a.luks 1M
 expect_exit 0 "$IMGCTL" bench -q "${secret[@]}" -w --pattern 5 -c 16 -s 64k \

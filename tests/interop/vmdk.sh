@@ -506,7 +506,7 @@ for sub in monolithicFlat twoGbMaxExtentFlat twoGbMaxExtentSparse; do
 		[ $old = none ] || "$IMGCTL" convert -f raw -O vmdk \
 			-o subformat=$old small2.raw old/t.vmdk
 		cp -r old work
-		convert=("$IMGCTL" convert -f raw -O vmdk -o subformat=$sub)
+		convert=("$IMGCTL" convert -f raw -O vmdk -o "subformat=$sub")
 		expect_exit 1 prlimit --fsize=400000 "${convert[@]}" disk \
 			work/t.vmdk
 		untouched "$sub over $old"
