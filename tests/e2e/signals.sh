@@ -238,9 +238,9 @@ asked()
 	kill -USR1 "$pid" 2>/dev/null && sleep 0.1 && answered
 }
 
-for cmd in 'commit -r 256k top.qcow2' \
-	'convert -n -r 256k -O qcow2 other.qcow2 plain.qcow2' \
-	'convert -n -r 256k -O qcow2 other.qcow2 base.qcow2'; do
+for cmd in 'commit -r 128k top.qcow2' \
+	'convert -n -r 128k -O qcow2 other.qcow2 plain.qcow2' \
+	'convert -n -r 128k -O qcow2 other.qcow2 base.qcow2'; do
 	for sig in INT TERM HUP; do
 		fresh "$cmd"
 		start "$cmd"
