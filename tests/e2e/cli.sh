@@ -28,15 +28,15 @@ expect_exit 0 "$IMGCTL" --trace '*' info ours/a.raw
 
 # Version: the second word, or three numbers.
 expect_exit 0 "$OURS" --version
-head -n 1 out | grep -qE '^qemu-img version [0-9]+\.[0-9]+\.[0-9]+ '
+head -n 1 out | grep >/dev/null -E '^qemu-img version [0-9]+\.[0-9]+\.[0-9]+ '
 expect_exit 0 "$IMGCTL" -V
-head -n 1 out | grep -qE '^imgctl version [0-9.]+$'
+head -n 1 out | grep >/dev/null -E '^imgctl version [0-9.]+$'
 expect_exit 1 "$IMGCTL" bogus
 expect_err 'imgctl: Command not found: bogus'
 
 # Help: what scripts look for.
 expect_exit 0 "$OURS" --help
-head -n 1 out | grep -q '^qemu-img version '
+head -n 1 out | grep >/dev/null '^qemu-img version '
 grep -qE '\binfo\b.*-U\b' out
 grep -qE '^Supported formats:.* qcow2\b' out
 grep -qE '^Supported formats:.* raw\b' out
@@ -78,7 +78,7 @@ done
 
 # Objects.
 for cmd in $commands; do
-	"$IMGCTL" "$cmd" --help | grep -q -e --object || continue
+	"$IMGCTL" "$cmd" --help | grep >/dev/null -e --object || continue
 	expect_exit 0 "$IMGCTL" "$cmd" --object help
 	expect_out '  secret'
 	expect_exit 0 "$IMGCTL" "$cmd" --object secret,help

@@ -174,7 +174,7 @@ expect_exit 0 "$IMGCTL" commit -p ours/otop.qcow2
 tr '\r' '\n' <out >lines
 grep -q '^    (0.00/100%)$' lines
 grep -q '^    (100.00/100%)$' lines
-tail -n 1 lines | grep -q '^Image committed.$'
+tail -n 1 lines | grep >/dev/null '^Image committed.$'
 
 # An image in use, above and below.
 hold_lock ours/otop.qcow2

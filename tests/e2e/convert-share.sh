@@ -193,7 +193,7 @@ if mount_new btrfs; then
 	for o in raw qcow2; do
 		"$IMGCTL" convert -O $o -o nocow=on btrfs/in.raw btrfs/to
 		qemu-img compare -q -f raw -F $o random btrfs/to
-		lsattr btrfs/to | grep -q '^[^ ]*C'
+		lsattr btrfs/to | grep >/dev/null '^[^ ]*C'
 	done
 	tested+=btrfs
 fi

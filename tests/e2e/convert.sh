@@ -200,7 +200,7 @@ assert found[0] == 0 and found[-1] == 100, found
 assert found == sorted(found), found
 END
 expect_exit 1 "$IMGCTL" convert -p -O qcow2 -o cluster_size=100 ours/top.raw x
-tail -c 1 out | grep -qx ''
+tail -c 1 out | grep >/dev/null -x ''
 expect_exit 0 "$IMGCTL" convert -p -q ours/random.raw to.raw
 [ ! -s out ]
 

@@ -166,7 +166,7 @@ chmod 604 new.raw
 ln -s new.raw link.raw
 "$IMGCTL" create -q -f qcow2 link.raw 1M
 [ -L link.raw ] && [ "$(stat -c %a new.raw)" = 604 ]
-qemu-img info new.raw | grep -q 'file format: qcow2'
+qemu-img info new.raw | grep >/dev/null 'file format: qcow2'
 if [ "$(id -u)" = 0 ]; then
 	chown 1234:5678 new.raw
 	"$IMGCTL" create -q new.raw 1M

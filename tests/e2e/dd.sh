@@ -61,7 +61,7 @@ expect_exit 0 "$IMGCTL" dd if=in.raw of=got bs=2147483647 skip=90000000000000000
 
 # Formats.
 expect_exit 0 "$IMGCTL" dd -O qcow2 if=ours/in.qcow2 of=o.qcow2 bs=64k count=4
-qemu-img info o.qcow2 | grep -q 'virtual size: 256 KiB'
+qemu-img info o.qcow2 | grep >/dev/null 'virtual size: 256 KiB'
 expect_exit 0 "$IMGCTL" dd -f qcow2 -O raw if=o.qcow2 of=got
 head -c 256K in.raw >want
 same want got

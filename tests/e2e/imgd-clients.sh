@@ -80,7 +80,7 @@ next_socket
 start_server prlimit --fsize=4194304 "$IMGD" -t -k "$SOCK" -f raw disk.raw
 expect_exit 0 qemu-io -f raw -c 'write -P 1 0 1M' "$URI"
 expect_exit 1 qemu-io -f raw -c 'write -P 2 16M 1M' "$URI"
-cat out err | grep -q 'No space left on device'
+cat out err | grep >/dev/null 'No space left on device'
 expect_exit 0 qemu-io -f raw -c 'read -P 1 0 1M' -c 'write -P 3 0 1M' \
 	-c 'read -P 3 0 1M' -c flush "$URI"
 stop_server

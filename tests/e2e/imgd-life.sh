@@ -30,7 +30,7 @@ vanishes()
 		-c 'discard 512k 64k' -c flush "$URI" >io
 	qemu-io -f raw -c 'read -P 5 4k 4k' -c 'read -P 0 64k 128k' "$URI" >io
 	! grep -q failed io || fail "$(cat io)"
-	nbdinfo "$URI" | grep -q 'is_read_only: false'
+	nbdinfo "$URI" | grep >/dev/null 'is_read_only: false'
 	# The file has no name any more: it goes with the process.
 	[ -z "$(ls "$TMPDIR")" ]
 	stop_server
@@ -45,7 +45,7 @@ vanishes sub/top.qcow2 --image-opts driver=qcow2,file.filename=sub/top.qcow2
 vanishes big.qcow2 -f qcow2 big.qcow2
 vanishes base.raw --export a=base.raw,format=raw --export =base.raw,format=raw
 start_imgd -s -r -f raw base.raw
-nbdinfo "$URI" | grep -q 'is_read_only: true'
+nbdinfo "$URI" | grep >/dev/null 'is_read_only: true'
 stop_server
 
 # A killed server leaves nothing either; where there is no folder for the

@@ -103,7 +103,7 @@ END
 }
 all_left()
 {
-	! scrape | grep -q '^imgd_clients{.*} [^0]'
+	! scrape | grep >/dev/null '^imgd_clients{.*} [^0]'
 }
 wait_until all_left
 scrape >metrics.txt

@@ -88,7 +88,7 @@ qemu-img create -q -f qcow2 work/sub/base 1M
 (cd work && "$IMGCTL" create -q -f qcow2 -b base -F qcow2 sub/over)
 qemu-img check -q work/sub/over
 (cd work/sub && "$IMGCTL" convert -O qcow2 -B base -F qcow2 over copy)
-qemu-img info work/sub/copy | grep -q '^backing file: base '
+qemu-img info work/sub/copy | grep >/dev/null '^backing file: base '
 long=$(printf 'x%.0s' {1..250})
 expect_exit 0 "$IMGCTL" convert src.raw "work/$long"
 same src.raw "work/$long"

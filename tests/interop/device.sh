@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../lib/e2e.sh"
 . "$SRC/tests/lib/vm.sh"
 needs mke2fs debugfs sfdisk qemu-img "$IMGD"
-ldd "$IMGD" | grep -q libmnl || skip "built without libmnl"
+ldd "$IMGD" | grep >/dev/null libmnl || skip "built without libmnl"
 
 vm_make nbd
 vm_add "$IMGD"
@@ -70,7 +70,7 @@ dd if=/data of=/dev/nbd0p1 bs=64k conv=fsync
 cmp -n 3145728 /data /dev/nbd0p1
 echo 3 >/proc/sys/vm/drop_caches
 cmp -n 3145728 /data /dev/nbd0p1
-imgd -d /dev/nbd0 | grep -q '^/dev/nbd0 disconnected$'
+imgd -d /dev/nbd0 | grep >/dev/null '^/dev/nbd0 disconnected$'
 # At once: the device is free, and so is the image.
 free nbd0
 if kill -0 "$pid"; then

@@ -250,8 +250,8 @@ qemu-img create -q -f raw other 1M
 expect_exit 0 "$IMGCTL" rebase -u -f qcow -b other -F raw over
 qemu-io -f qcow -c 'write -P 5 4k 8k' over >/dev/null
 expect_exit 0 "$IMGCTL" commit -q -f qcow over
-"$IMGCTL" info over | grep -q '^backing file: other'
-qemu-img info over | grep -q '^backing file: other'
+"$IMGCTL" info over | grep >/dev/null '^backing file: other'
+qemu-img info over | grep >/dev/null '^backing file: other'
 expect_exit 0 qemu-io -f qcow -c 'write -P 6 64k 4k' -c 'read -P 5 4k 8k' over
 rm under other over
 

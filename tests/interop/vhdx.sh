@@ -299,7 +299,7 @@ locate parent_linkage=ZERO parent_linkage2=LINK 'relative_path=.\base.vhdx' \
 	'absolute_win32_path=D:\x\base.vhdx'
 expect_exit 0 "$IMGCTL" commit -q over.vhdx
 expect_exit 0 "$IMGCTL" compare over.vhdx base.vhdx
-tr -d '\0' <over.vhdx | head -c 3M | grep -aqF 'D:\x\base.vhdx' ||
+tr -d '\0' <over.vhdx | head -c 3M | grep >/dev/null -aF 'D:\x\base.vhdx' ||
 	fail "commit has lost a path"
 mv base.kept base.vhdx
 mv kept.vhdx over.vhdx
