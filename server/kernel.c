@@ -9,6 +9,7 @@
 #include <libmnl/libmnl.h>
 #include <linux/genetlink.h>
 #include <linux/nbd-netlink.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "core/cleanup.h"
@@ -28,6 +29,8 @@ static void begin(union message *m, uint16_t type, uint8_t cmd, uint8_t version)
 {
 	struct genlmsghdr *g;
 
+	/* libmnl 1.0.4 leaves what fills an attribute up as it was. */
+	memset(m, 0, sizeof *m);
 	mnl_nlmsg_put_header(m);
 	m->head.nlmsg_type = type;
 	m->head.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
