@@ -131,7 +131,8 @@ struct change {
 	const char *name;
 	uint64_t granularity;
 	bool enabled;
-	const struct dirtymap *more;
+	const char *from;	     /* a bitmap of the same image ... */
+	const struct dirtymap *more; /* ... or a copy of another one's */
 };
 
 static int make_and_store(struct image *img, void *arg, struct err *e)
@@ -273,20 +274,33 @@ int img_bitmap_enable(
 	return request_alone(img, make_and_store, &c, e);
 }
 
-static int merge(struct image *img, const struct change *c, struct err *e)
+static int merge_bits(struct image *img, const struct change *c,
+    const struct dirtymap *more, struct err *e)
 {
 	struct bitmap *b = find_bits(img, c->name, e);
 
 	if (!b)
 		return -1;
-	if (b->bits->size != c->more->size)
+	if (b->bits->size != more->size)
 		return err_usage(e,
 		    "Bitmaps are of different sizes (destination size is %llu, "
 		    "source size is %llu) and can't be merged",
 		    (unsigned long long)b->bits->size,
-		    (unsigned long long)c->more->size);
+		    (unsigned long long)more->size);
 	b->changed = true;
-	return dirtymap_merge(b->bits, c->more, e) ? image_fail(img, e) : 0;
+	return dirtymap_merge(b->bits, more, e) ? image_fail(img, e) : 0;
+}
+
+static int merge_own(struct image *img, const struct change *c, struct err *e)
+{
+	const struct bitmap *from = find_bits(img, c->from, e);
+
+	return from ? merge_bits(img, c, from->bits, e) : -1;
+}
+
+static int merge_copy(struct image *img, const struct change *c, struct err *e)
+{
+	return merge_bits(img, c, c->more, e);
 }
 
 static struct dirtymap *copy_bits(
@@ -305,13 +319,26 @@ static struct dirtymap *copy_bits(
 	return copy;
 }
 
-int img_bitmap_merge(struct image *img, const char *name, struct image *src,
+static int merge_other(struct image *img, const char *name, struct image *src,
     const char *src_name, struct err *e)
 {
 	struct dirtymap *more = copy_bits(src, src_name, e);
-	struct change c = {.make = merge, .name = name, .more = more};
+	struct change c = {.make = merge_copy, .name = name, .more = more};
 	int rc = more ? request_alone(img, make_and_store, &c, e) : -1;
 
 	dirtymap_free(more);
 	return rc;
+}
+
+/*
+ * Two bitmaps of one image are merged in one step: a resize in between would
+ * leave them with different sizes.
+ */
+int img_bitmap_merge(struct image *img, const char *name, struct image *src,
+    const char *src_name, struct err *e)
+{
+	struct change own = {.make = merge_own, .name = name, .from = src_name};
+
+	return src == img ? request_alone(img, make_and_store, &own, e)
+			  : merge_other(img, name, src, src_name, e);
 }

@@ -91,6 +91,7 @@ agree bitmap --add -g x a bad
 agree bitmap --add a ''
 agree bitmap --clear -g 64k a b0
 agree bitmap --clear -b large a b0
+agree bitmap --merge b0 a b0
 agree bitmap --merge b1 -F qcow2 a b0
 agree bitmap --remove a nosuch
 agree bitmap --clear a nosuch

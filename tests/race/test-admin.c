@@ -323,12 +323,48 @@ static void together(void **state)
 	stage_free(&s);
 }
 
+static void *merge_often(void *arg)
+{
+	struct worker *w = arg;
+
+	for (unsigned i = 0; i < ROUNDS; i++)
+		if (img_bitmap_merge(w->img, "one", w->img, "two", &w->e))
+			break;
+	return NULL;
+}
+
+/* Two bitmaps of one image have one size at any time. */
+static void merge_and_resize(void **state)
+{
+	void *(*fn[2])(void *) = {merge_often, resize_often};
+	struct worker w[2];
+	struct stage s;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	stage_new(&s, NULL, NULL);
+	assert_int_equal(img_bitmap_add(s.d.img, "one", 4096, true, &e), 0);
+	assert_int_equal(img_bitmap_add(s.d.img, "two", 4096, true, &e), 0);
+	for (unsigned i = 0; i < ARRAY_N(fn); i++) {
+		w[i] = (struct worker){
+		    .img = s.d.img, .ix = i, .rng = {i}, .e = ERR_INIT};
+		assert_int_equal(
+		    pthread_create(&w[i].thread, NULL, fn[i], &w[i]), 0);
+	}
+	for (unsigned i = 0; i < ARRAY_N(fn); i++) {
+		pthread_join(w[i].thread, NULL);
+		assert_no_error(&w[i].e);
+	}
+	stage_free(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(request_first),
 	    cmocka_unit_test(plan_first),
 	    cmocka_unit_test(snapshot_between),
+	    cmocka_unit_test(merge_and_resize),
 	    cmocka_unit_test(together),
 	};
 
