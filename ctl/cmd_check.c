@@ -33,8 +33,7 @@ struct check_args {
 static void print_finding(void *arg, const char *line)
 {
 	(void)arg;
-	fputs(line, stderr);
-	putc('\n', stderr);
+	msg_line(line);
 }
 
 /* There may be millions: nobody watches them one by one. */

@@ -6,13 +6,23 @@
 
 const char *msg_tool = "imgctl";
 
+#define LINE_MAX_LEN 8192u
+
+void msg_line(const char *text)
+{
+	char shown[LINE_MAX_LEN];
+
+	err_show(shown, sizeof shown, text, "\n");
+	fprintf(stderr, "%s\n", shown);
+}
+
 static void say(const char *kind, const char *fmt, va_list ap)
 {
-	flockfile(stderr);
-	fprintf(stderr, "%s: %s", msg_tool, kind);
-	vfprintf(stderr, fmt, ap);
-	fputc('\n', stderr);
-	funlockfile(stderr);
+	char text[LINE_MAX_LEN], shown[LINE_MAX_LEN];
+
+	vsnprintf(text, sizeof text, fmt, ap);
+	err_show(shown, sizeof shown, text, "");
+	fprintf(stderr, "%s: %s%s\n", msg_tool, kind, shown);
 }
 
 int msg_error(const char *fmt, ...)
@@ -40,7 +50,7 @@ int msg_err(const struct err *e)
 {
 	msg_error("%s", e->msg);
 	if (e->hint[0])
-		fprintf(stderr, "%s\n", e->hint);
+		msg_line(e->hint);
 	return EXIT_FAILURE;
 }
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "msg.h"
 
@@ -22,6 +23,24 @@ int out_flush(void)
 	return msg_error("cannot write to stdout: %s", strerror(errno));
 }
 
+/*
+ * Scripts get names as they are.  A terminal would obey what is in them, and
+ * is shown it.
+ */
+static void put_result(struct out *o)
+{
+	size_t room = 4 * o->len + 1;
+	char *shown = isatty(STDOUT_FILENO) ? malloc(room) : NULL;
+
+	if (!shown) {
+		fwrite(o->text, 1, o->len, stdout);
+		return;
+	}
+	err_show(shown, room, o->text, "\n");
+	fputs(shown, stdout);
+	free(shown);
+}
+
 int out_end(struct out *o, int status)
 {
 	bool complete = !ferror(o->f);
@@ -30,7 +49,7 @@ int out_end(struct out *o, int status)
 	if (!status && !complete)
 		status = msg_error("out of memory");
 	if (!status) {
-		fwrite(o->text, 1, o->len, stdout);
+		put_result(o);
 		status = out_flush();
 	}
 	free(o->text);

@@ -2,6 +2,7 @@
 /* Images as the command line names them: see source.h. */
 #include "source.h"
 
+#include <limits.h>
 #include <stdio.h>
 
 #include "msg.h"
@@ -64,8 +65,11 @@ bool source_opts_valid(const struct common *c)
 
 void source_warn_probed(const struct image *img, const char *name)
 {
+	char shown[2 * PATH_MAX];
+
 	if (!img_probed_raw(img))
 		return;
+	err_show(shown, sizeof shown, name, "");
 	fprintf(stderr,
 	    "WARNING: Image format was not specified for '%s' and probing "
 	    "guessed raw.\n"
@@ -73,5 +77,5 @@ void source_warn_probed(const struct image *img, const char *name)
 	    "images, write operations on block 0 will be restricted.\n"
 	    "         Specify the 'raw' format explicitly to remove the "
 	    "restrictions.\n",
-	    name);
+	    shown);
 }

@@ -40,6 +40,8 @@ enum img_gate {
 	IMG_GATE_ALLOW = 0, /* follow backing files, data files               */
 	IMG_GATE_METADATA,  /* open none of them: only what the file says     */
 	IMG_GATE_DENY,	    /* an image that names another file is refused    */
+	IMG_GATE_OWN,	    /* allowed for the top layer, which the caller has
+			       made; denied for those below                   */
 };
 
 enum img_cache {

@@ -44,6 +44,7 @@ enum {
 	OPT_CLIENT_REQUESTS,
 	OPT_DETECT_ZEROES,
 	OPT_SELINUX_LABEL,
+	OPT_BACKING,
 };
 
 static const char short_options[] = "hVb:p:k:e:f:tl:x:D:rno:vsc:dAB:LT:";
@@ -93,6 +94,7 @@ static const struct option long_options[] = {
     {"tls-hostname", required_argument, NULL, OPT_TLS_HOSTNAME},
     {"output", required_argument, NULL, OPT_OUTPUT},
     {"log-format", required_argument, NULL, OPT_LOG_FORMAT},
+    {"backing", required_argument, NULL, OPT_BACKING},
     {"selinux-label", required_argument, NULL, OPT_SELINUX_LABEL},
     {NULL, 0, NULL, 0},
 };
@@ -153,6 +155,8 @@ static int parse_image_option(struct line *l, int opt, const char *arg)
 		return 0;
 	case OPT_AIO:
 		return value_aio(l, arg);
+	case OPT_BACKING:
+		return value_backing(a, arg);
 	case OPT_DETECT_ZEROES:
 		return value_detect_zeroes(a, arg);
 	default:
@@ -230,7 +234,8 @@ static int parse_option(struct line *l, int opt, const char *arg)
 	l->single |= strchr("xDolB", opt) && opt;
 	l->device |= (strchr("xDocdflBAn", opt) && opt) || opt == OPT_CACHE ||
 		     opt == OPT_DISCARD || opt == OPT_AIO ||
-		     opt == OPT_EXPORT || opt == OPT_EXPORTS_DIR;
+		     opt == OPT_BACKING || opt == OPT_EXPORT ||
+		     opt == OPT_EXPORTS_DIR;
 	switch (opt) {
 	case 'p':
 		a->port = arg;

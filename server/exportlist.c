@@ -47,6 +47,13 @@ static int set_cache(struct export_spec *s, const char *mode, struct err *e)
 	return err_usage(e, "Invalid cache mode `%s'", mode);
 }
 
+static int set_backing(struct export_spec *s, const char *mode, struct err *e)
+{
+	if (!mode || export_parse_backing(mode, &s->open.gate))
+		return 0;
+	return err_usage(e, "Invalid backing mode `%s'", mode);
+}
+
 /* bitmaps.0, bitmaps.1, ... */
 static int set_bitmaps(struct export_spec *s, struct options *o, struct err *e)
 {
@@ -85,6 +92,7 @@ static int set_image(struct export_spec *s, struct options *o, struct err *e)
 	if (set_flag(&s->open.flags, IMG_O_RDWR, o, "read-only", false, e) ||
 	    set_cache(s, options_get(o, "cache"), e) ||
 	    set_discard(s, options_get(o, "discard"), e) ||
+	    set_backing(s, options_get(o, "backing"), e) ||
 	    set_detect_zeroes(s, options_get(o, "detect-zeroes"), e) ||
 	    options_size(o, "offset", &s->offset, e) < 0)
 		return -1;

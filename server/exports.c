@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Opening what is served: see exports.h. */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,9 @@
 static void warn_probed_raw(const char *file)
 {
 	CLEANUP_FREE char *text = NULL;
+	char shown[2 * PATH_MAX];
 
+	err_show(shown, sizeof shown, file, "");
 	if (asprintf(&text,
 		"Image format was not specified for '%s' and probing guessed "
 		"raw.\n"
@@ -29,7 +32,7 @@ static void warn_probed_raw(const char *file)
 		"raw images, write operations on block 0 will be restricted.\n"
 		"         Specify the 'raw' format explicitly to remove the "
 		"restrictions.",
-		file) < 0) {
+		shown) < 0) {
 		text = NULL;
 		return;
 	}
@@ -207,6 +210,12 @@ bool export_parse_discard(const char *mode, unsigned *flags)
 	else
 		return false;
 	return true;
+}
+
+bool export_parse_backing(const char *mode, enum img_gate *gate)
+{
+	*gate = strcmp(mode, "deny") ? IMG_GATE_ALLOW : IMG_GATE_DENY;
+	return !strcmp(mode, "deny") || !strcmp(mode, "allow");
 }
 
 bool export_parse_detect_zeroes(const char *mode, enum detect_zeroes *out)

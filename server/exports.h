@@ -30,6 +30,8 @@ struct export_spec {
 /* "unmap" or "on", "ignore" or "off": IMG_O_DISCARD; false when unknown. */
 bool export_parse_discard(const char *mode, unsigned *flags);
 
+/* "allow", "deny"; false when unknown. */
+bool export_parse_backing(const char *mode, enum img_gate *gate);
 /* "off", "on", "unmap"; false when unknown. */
 bool export_parse_detect_zeroes(const char *mode, enum detect_zeroes *out);
 /* NULL, or why not: to unmap takes a discard that does. */

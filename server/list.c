@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "core/units.h"
 
@@ -48,11 +49,23 @@ static void print_flags(uint16_t flags)
 	printf(" )\n");
 }
 
+/* A terminal would obey what a server puts into names. */
+static void print_text(const char *before, const char *text, const char *after)
+{
+	char shown[4 * NBD_STRING_MAX + 1];
+
+	if (isatty(STDOUT_FILENO)) {
+		err_show(shown, sizeof shown, text, "");
+		text = shown;
+	}
+	printf("%s%s%s", before, text, after);
+}
+
 static void print_export(const struct query *q, const struct query_export *x)
 {
-	printf(" export: '%s'\n", x->name);
+	print_text(" export: '", x->name, "'\n");
 	if (x->description && *x->description)
-		printf("  description: %s\n", x->description);
+		print_text("  description: ", x->description, "\n");
 	if (x->has_info && x->flags & NBD_FLAG_HAS_FLAGS) {
 		printf("  size:  %llu\n", (unsigned long long)x->size);
 		print_flags(x->flags);
@@ -66,7 +79,7 @@ static void print_export(const struct query *q, const struct query_export *x)
 	if (x->context_n)
 		printf("  available meta contexts: %zu\n", x->context_n);
 	for (size_t i = 0; i < x->context_n; i++)
-		printf("   %s\n", x->context[i]);
+		print_text("   ", x->context[i], "\n");
 }
 
 static void print_human(const struct query *q)

@@ -11,6 +11,8 @@
 
 #include "log.h"
 
+#define LINE_MAX_LEN 8192u
+
 static const char *program = "imgd";
 static bool verbose, json;
 
@@ -98,12 +100,10 @@ static void print_json(const char *level, const char *text, const char *hint)
 static void print(
     const char *level, const char *hint, const char *fmt, va_list ap)
 {
-	CLEANUP_FREE char *text = NULL;
+	char raw[LINE_MAX_LEN], text[LINE_MAX_LEN];
 
-	if (vasprintf(&text, fmt, ap) < 0) {
-		text = NULL;
-		return;
-	}
+	vsnprintf(raw, sizeof raw, fmt, ap);
+	err_show(text, sizeof text, raw, "");
 	if (json)
 		print_json(level, text, hint);
 	else if (hint)

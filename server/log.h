@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Messages on stderr, each with the name of the program; or each a JSON object
- * in a line.  Any thread.
+ * in a line.  Control characters of names are shown (err_show).  Any thread.
  */
 #ifndef IMGD_LOG_H
 #define IMGD_LOG_H
@@ -24,7 +24,7 @@ void log_export(const char *name);
 void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* What was asked for. */
 void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* Perhaps of several lines; without the name. */
+/* Perhaps of several lines, as it is; without the name. */
 void log_warning(const char *text);
 /* The message, and the hint without the name. */
 void log_err(const struct err *e);

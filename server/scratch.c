@@ -58,11 +58,13 @@ static struct options *describe(
 	return NULL;
 }
 
-static struct image *open_above(
-    const char *path, struct options *o, unsigned flags, struct err *e)
+static struct image *open_above(const char *path, struct options *o,
+    const struct img_open *below, struct err *e)
 {
-	struct img_open how = {
-	    .format = "qcow2", .flags = flags, .cache = IMG_CACHE_UNSAFE};
+	struct img_open how = {.format = "qcow2",
+	    .flags = below->flags,
+	    .gate = below->gate == IMG_GATE_DENY ? IMG_GATE_OWN : below->gate,
+	    .cache = IMG_CACHE_UNSAFE};
 
 	if (img_create(path, how.format, o, IMG_CREATE_UNCHECKED, e))
 		return NULL;
@@ -93,7 +95,7 @@ struct image *scratch_open(
 		return NULL;
 	}
 	close(fd);
-	img = open_above(path, o, spec->open.flags, e);
+	img = open_above(path, o, &spec->open, e);
 	unlink(path);
 	return img;
 }

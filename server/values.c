@@ -112,6 +112,14 @@ int value_aio(struct line *l, const char *mode)
 	return -1;
 }
 
+int value_backing(struct args *a, const char *mode)
+{
+	if (export_parse_backing(mode, &a->image.open.gate))
+		return 0;
+	log_error("--backing must be allow or deny, not '%s'", mode);
+	return -1;
+}
+
 int value_detect_zeroes(struct args *a, const char *mode)
 {
 	if (export_parse_detect_zeroes(mode, &a->image.detect_zeroes))

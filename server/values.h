@@ -24,6 +24,7 @@ int value_log_format(const char *mode);
 int value_cache(struct line *l, const char *mode);
 int value_discard(struct line *l, const char *mode);
 int value_aio(struct line *l, const char *mode);
+int value_backing(struct args *a, const char *mode);
 int value_detect_zeroes(struct args *a, const char *mode);
 
 #endif

@@ -16,17 +16,10 @@ static size_t control_len(const char *p)
 	return c < 0x20 || c == 0x7f;
 }
 
-/*
- * Print a text, cut where the room ends.  What control characters it has come
- * from names in images or on command lines: they are shown, as "\x1b".
- */
-static void put_text(
-    char *out, size_t room, const char *keep, const char *fmt, va_list ap)
+void err_show(char *out, size_t room, const char *text, const char *keep)
 {
-	char text[sizeof((struct err *)0)->msg];
 	size_t at = 0, n = 0;
 
-	vsnprintf(text, sizeof text, fmt, ap);
 	for (const char *p = text; *p; p++) {
 		if (!n && !strchr(keep, *p))
 			n = control_len(p);
@@ -40,6 +33,15 @@ static void put_text(
 		n -= n > 0;
 	}
 	out[at] = 0;
+}
+
+static void put_text(
+    char *out, size_t room, const char *keep, const char *fmt, va_list ap)
+{
+	char text[sizeof((struct err *)0)->msg];
+
+	vsnprintf(text, sizeof text, fmt, ap);
+	err_show(out, room, text, keep);
 }
 
 static void set_text(

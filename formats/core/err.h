@@ -18,6 +18,7 @@
 
 #include <stdbool.h>
 #include <stdarg.h>
+#include <stddef.h>
 
 enum err_kind {
 	ERR_NONE = 0,
@@ -59,6 +60,14 @@ void err_prefix(struct err *e, const char *fmt, ...)
 /* Set the advice; the first one wins. */
 void err_hint(struct err *e, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+
+/*
+ * What control characters a text has come from names in images or on command
+ * lines: they are shown, as "\x1b", except those in `keep`.  Cut where the room
+ * ends, which is more than 0 bytes.  All that is said without a `struct err`
+ * goes through it.
+ */
+void err_show(char *out, size_t room, const char *text, const char *keep);
 
 static inline bool err_is_set(const struct err *e)
 {

@@ -100,6 +100,8 @@ static struct img_open how_below(const struct level *l)
 	how.flags &= ~(IMG_O_RDWR | IMG_O_CHECK);
 	if (l->depth + 1 == how.writable_depth)
 		how.flags |= IMG_O_RDWR;
+	if (how.gate == IMG_GATE_OWN)
+		how.gate = IMG_GATE_DENY;
 	how.format = how.snapshot = NULL;
 	how.options = NULL;
 	return how;

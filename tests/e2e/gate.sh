@@ -158,11 +158,15 @@ sort damaged | diff -u - failed >&2 || fail 'not what info can read'
 
 # Nothing where that is not allowed, and each is refused.
 : >nothing
-traced nbdkit -U - "$PLUGIN" backing=deny
-is nothing
-if grep ' 0$' said.codes; then
-	fail 'served an image that names another file'
-fi
+for server in "nbdkit -U - $PLUGIN backing=deny" \
+	"$IMGD -s --backing=deny --run true"; do
+	# shellcheck disable=SC2086
+	traced $server
+	is nothing
+	if grep ' 0$' said.codes; then
+		fail "served an image that names another file: $server"
+	fi
+done
 
 # All that the table has where it is allowed, and no more.
 traced "$IMGCTL" map
@@ -214,3 +218,14 @@ expect_exit 0 timeout 10 nbdinfo --size \
 stop_server
 grep owned "server-$server_n.log" | sort -u >said.err
 one_message said.err
+
+# The same where only some may name others.
+start_imgd -r --backing=deny --exports-dir in
+expect_exit 1 timeout 10 nbdinfo "nbd+unix:///rel.backing.qcow2?socket=$SOCK"
+expect_err 'No such file'
+stop_server
+start_imgd -r --export free=in/rel.backing.qcow2 \
+	--export kept=in/link,format=raw,backing=deny
+expect_exit 0 nbdinfo --size "nbd+unix:///free?socket=$SOCK"
+expect_exit 0 nbdinfo --size "nbd+unix:///kept?socket=$SOCK"
+stop_server

@@ -120,6 +120,17 @@ for aio in threads io_uring native; do
 	[ ! -s err ]
 done
 
+# Images that name others (gate.sh has all the places of a name).
+qemu-img create -q -f qcow2 -b raw.img -F raw top.qcow2
+expect_exit 0 "$IMGD" --backing=allow top.qcow2 --run true
+expect_exit 1 "$IMGD" --backing=deny top.qcow2 --run true
+expect_err "names the backing file 'raw.img', and opening other files is not"
+expect_exit 0 "$IMGD" --backing deny -s disk.qcow2 --run true
+expect_exit 1 "$IMGD" --backing=none disk.qcow2
+expect_err "imgd: --backing must be allow or deny, not 'none'"
+expect_exit 1 "$IMGD" --export a=disk.qcow2,backing=none
+expect_err "Invalid backing mode \`none'"
+
 # A raw image that was not said to be raw.
 expect_exit 0 "$IMGD" raw.img --run true
 expect_err "WARNING: Image format was not specified for 'raw.img'"

@@ -108,6 +108,11 @@ static void control_characters(void **state)
 	err_hint(&e, "two\nlines\x1b");
 	assert_string_equal(e.hint, "two\nlines\\x1b");
 
+	err_show(text, 9, "a\n\tb\nc", "\n");
+	assert_string_equal(text, "a\n\\x09b\n");
+	err_show(text, 1, "a", "");
+	assert_string_equal(text, "");
+
 	err_clear(&e);
 	memset(text, '\x1b', sizeof text);
 	text[sizeof text - 1] = 0;
