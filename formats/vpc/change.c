@@ -43,8 +43,7 @@ static int store_header(struct image *img, struct err *e)
 	return 0;
 }
 
-/* After blocks have gone, durably: the file ends behind the last one. */
-static int settle(struct image *img, struct err *e)
+int vpc_settle(struct image *img, struct err *e)
 {
 	struct vpc *v = vpc_of(img);
 
@@ -187,7 +186,7 @@ int vpc_resize(
 	if (resize_blocks(img, size, e))
 		return -1;
 	set_size(img, size);
-	return size < old ? settle(img, e) : vpc_footers_store(img, e);
+	return size < old ? vpc_settle(img, e) : vpc_footers_store(img, e);
 }
 
 /* ---- the parent
@@ -282,5 +281,5 @@ int vpc_make_empty(struct image *img, struct err *e)
 	if (flat_each(&v->flat, drop_block, NULL, e) || image_commit(img, e))
 		return image_fail(img, e);
 	tables_forget_level(v->flat.tables, TABLE_MAP);
-	return settle(img, e);
+	return vpc_settle(img, e);
 }

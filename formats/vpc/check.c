@@ -83,6 +83,16 @@ int vpc_check(struct image *img, struct img_check *out,
 	return look(&c, e);
 }
 
+/* The copy goes first: the footer at the end, which may be the only good one,
+ * may lie across the place of the new one. */
+static int store_all(struct image *img, struct err *e)
+{
+	return vpc_footer_store(img, 0, e) || host_sync(img->file, e) ||
+		       vpc_settle(img, e)
+		   ? -1
+		   : 0;
+}
+
 int vpc_repair(struct image *img, enum img_repair what, struct img_check *out,
     void (*report)(void *, const char *), void *arg, struct err *e)
 {
@@ -96,10 +106,10 @@ int vpc_repair(struct image *img, enum img_repair what, struct img_check *out,
 
 	if (v->footer.type == VPC_FIXED)
 		return 0;
-	if (look(&c, e) || image_commit(img, e) ||
-	    flat_scan(c.f, vpc_claim_structures, e))
+	if (look(&c, e) || image_commit(img, e))
 		return -1;
-	if (c.fixed_n && vpc_footers_store(img, e))
+	if (c.fixed_n ? store_all(img, e)
+		      : flat_scan(c.f, vpc_claim_structures, e))
 		return -1;
 	return flat_check_again(img, &found, out, e);
 }

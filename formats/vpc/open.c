@@ -194,13 +194,29 @@ static int check_parent(struct image *img, struct err *e)
 	    img->name, below->name);
 }
 
+/* Blocks take the place of the footer at the end: so it must not be the only
+ * one. */
+static int renew_copy(struct image *img, struct err *e)
+{
+	uint8_t p[VPC_FOOTER_LEN];
+
+	if (host_pread(img->file, p, sizeof p, 0, e))
+		return -1;
+	if (vpc_footer_ok(p))
+		return 0;
+	return vpc_footer_store(img, 0, e) || host_sync(img->file, e) ? -1 : 0;
+}
+
 static int start(struct image *img, struct err *e)
 {
 	if (vpc_of(img)->footer.type == VPC_DIFF && check_parent(img, e))
 		return -1;
 	if (is_fixed(img) || !image_writable(img) || (img->flags & IMG_O_CHECK))
 		return 0;
-	return flat_scan(flat_of(img), vpc_claim_structures, e);
+	return flat_scan(flat_of(img), vpc_claim_structures, e) ||
+		       renew_copy(img, e)
+		   ? -1
+		   : 0;
 }
 
 /* ---- the footer at the end

@@ -143,6 +143,9 @@ int vpc_measure(struct options *o, uint64_t size, struct image *src,
 int vpc_make_empty(struct image *img, struct err *e);
 /* Both copies, durable; the gate is closed. */
 int vpc_footers_store(struct image *img, struct err *e);
+/* After blocks have gone, durably: what is free is found out, and the file ends
+ * behind the last one. */
+int vpc_settle(struct image *img, struct err *e);
 int vpc_resize(struct image *img, uint64_t size, enum img_prealloc prealloc,
     struct err *e);
 int vpc_set_backing(struct image *img, const char *name, const char *format,

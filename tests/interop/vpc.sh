@@ -315,6 +315,18 @@ damaged 1 'block size 513' 1 'b[544:548] = b"\0\0\x02\x01"; fix(512, 1024, 36)'
 damaged 1 'allocation table of 4294967295 entries' 1 \
 	'b[540:544] = b"\xff" * 4; fix(512, 1024, 36)'
 
+# The footer at the end is the only good one, and lies across the place of the
+# next one.
+"$IMGCTL" create -q -f vpc empty.vhd 20M
+python3 - <<'END'
+b = bytearray(open("empty.vhd", "rb").read())
+b[64] ^= 1
+open("bad.vhd", "wb").write(b[:-512] + bytes((2 << 20) + 512 + 30) + b[-512:])
+END
+expect_exit 0 "$IMGCTL" bench -q -f vpc -w -c 1 --pattern=5 bad.vhd
+expect_exit 0 qemu-io -r -f vpc -c 'read -P 5 0 4k' bad.vhd
+expect_exit 0 "$IMGCTL" check -f vpc -r all bad.vhd
+
 # The user of a fixed disk may write what another format begins with.
 "$IMGCTL" convert -f raw -O vpc -o subformat=fixed,force_size=on disk fixed.vhd
 printf 'QFI\xfb\0\0\0\3' | dd of=fixed.vhd conv=notrunc status=none
