@@ -15,7 +15,7 @@
 #define PIECE	    65536u
 #define MERGE_MAX   (64 * MiB) /* of the disk */
 
-static struct hostfile *in_memory(const uint8_t *data, size_t len)
+struct hostfile *fuzz_file(const uint8_t *data, size_t len)
 {
 	struct err e = ERR_INIT;
 	struct hostfile *f = host_open_memory("input", 0, &e);
@@ -25,8 +25,7 @@ static struct hostfile *in_memory(const uint8_t *data, size_t len)
 	return f;
 }
 
-/* Takes over the reference to f. */
-static struct image *open_host(
+struct image *fuzz_open_file(
     const char *format, struct hostfile *f, unsigned flags)
 {
 	const struct img_open how = {.format = format,
@@ -43,7 +42,7 @@ static struct image *open_host(
 struct image *fuzz_open(
     const char *format, const uint8_t *data, size_t len, unsigned flags)
 {
-	return open_host(format, in_memory(data, len), flags);
+	return fuzz_open_file(format, fuzz_file(data, len), flags);
 }
 
 void fuzz_describe(struct image *img)
@@ -159,90 +158,6 @@ void fuzz_repair(
 		again.corruptions != out.corruptions ||
 		again.leaks != out.leaks))
 		abort();
-	img_drop(img);
-}
-
-/* What a write has said is there is there. */
-static void must_read(
-    struct image *img, const uint8_t *want, size_t len, uint64_t off)
-{
-	static uint8_t buf[PIECE];
-	struct err e = ERR_INIT;
-
-	if (!img_pread(img, buf, len, off, &e) && memcmp(buf, want, len) != 0)
-		abort();
-}
-
-/* Writes at `off`, and more elsewhere: true if the bytes at `off` count. */
-static bool write_around(
-    struct image *img, const uint8_t *buf, uint64_t off, uint64_t size)
-{
-	struct err e = ERR_INIT;
-	bool written;
-
-	img_pwrite(img, buf, min_u64(size, PIECE), 0, 0, &e);
-	err_clear(&e);
-	img_zero(img, size / 4, size / 8, IMG_MAY_TRIM, &e);
-	err_clear(&e);
-	img_trim(img, size / 4, size / 2 + 4096, 0, &e);
-	err_clear(&e);
-	written = !img_pwrite(img, buf, 4096, off, 0, &e);
-	err_clear(&e);
-	if (written)
-		must_read(img, buf, 4096, off);
-	return !img_flush(img, &e) && written;
-}
-
-static void resize_twice(struct image *img, uint64_t size)
-{
-	struct err e = ERR_INIT;
-
-	img_resize(img, size + 4096, IMG_PREALLOC_OFF, &e);
-	err_clear(&e);
-	img_resize(img, size / 1024 * 512, IMG_PREALLOC_OFF, &e);
-}
-
-/* Does a check find no error?  Data of a damaged image may be overwritten. */
-static bool is_whole(const char *format, const uint8_t *data, size_t len)
-{
-	struct image *img = fuzz_open(format, data, len, IMG_O_CHECK);
-	struct img_check out = {0};
-	struct err e = ERR_INIT;
-	bool whole = img && !img_check(img, &out, NULL, NULL, &e) &&
-		     !out.corruptions && !out.check_errors;
-
-	img_drop(img);
-	return whole;
-}
-
-/* Whatever fails, it must fail in order. */
-void fuzz_change(const char *format, const uint8_t *data, size_t len)
-{
-	static const uint8_t buf[PIECE] = {1};
-	const unsigned flags = IMG_O_RDWR | IMG_O_DISCARD;
-	struct hostfile *f = in_memory(data, len);
-	struct image *img = open_host(format, host_ref(f), flags);
-	struct err e = ERR_INIT;
-	bool written = false;
-	uint64_t size = 0, off = 0;
-
-	if (img) {
-		size = min_u64(img_size(img), MiB);
-		off = size / 2 & ~511ull;
-		if (size >= 2 * 4096)
-			written = write_around(img, buf, off, size);
-		written = !img_close(img, &e) && written &&
-			  is_whole(format, data, len);
-		img = open_host(format, host_ref(f), flags);
-		if (written && !img)
-			abort();
-	}
-	host_put(f);
-	if (!img)
-		return;
-	if (written)
-		must_read(img, buf, 4096, off);
-	resize_twice(img, size);
 	img_drop(img);
 }
 

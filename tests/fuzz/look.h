@@ -6,11 +6,16 @@
 #ifndef TESTS_FUZZ_LOOK_H
 #define TESTS_FUZZ_LOOK_H
 
+#include "formats/host/hostfile.h"
 #include "formats/image.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-/* The image; NULL when it is refused, which must come with a message. */
+struct hostfile *fuzz_file(const uint8_t *data, size_t len);
+/* The image; NULL when it is refused, which must come with a message.  Takes
+ * over the reference to f. */
+struct image *fuzz_open_file(
+    const char *format, struct hostfile *f, unsigned flags);
 struct image *fuzz_open(
     const char *format, const uint8_t *data, size_t len, unsigned flags);
 void fuzz_describe(struct image *img);
@@ -25,8 +30,7 @@ void fuzz_look(const char *format, const uint8_t *data, size_t len);
 /* The check agrees with what the repair says is left. */
 void fuzz_repair(
     const char *format, const uint8_t *data, size_t len, enum img_repair what);
-/* Write, zero, trim, flush, reopen, resize: what was written stays, if the
- * image was whole. */
+/* Write, zero, trim, flush, reopen, resize: see change.c. */
 void fuzz_change(const char *format, const uint8_t *data, size_t len);
 /* Commit to a raw disk below. */
 void fuzz_merge(const char *format, const uint8_t *data, size_t len);
