@@ -342,6 +342,8 @@ void image_commit_mark(void *img);
 /* `name`, if relative, as seen from the folder of the image `base`.  malloc'd;
  * NULL when out of memory. */
 char *image_resolve(const char *base, const char *name, struct err *e);
+/* A relative name behind the `./` that it begins with: relative still. */
+const char *image_skip_here(const char *name);
 
 extern const struct driver bochs_driver, cloop_driver, dmg_driver, luks_driver,
     parallels_driver, qcow_driver, qcow2_driver, qed_driver, raw_driver,

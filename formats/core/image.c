@@ -149,6 +149,13 @@ char *image_resolve(const char *base, const char *name, struct err *e)
 	return NULL;
 }
 
+const char *image_skip_here(const char *name)
+{
+	while (name[0] == '.' && name[1] == '/')
+		name += 1 + strspn(name + 1, "/");
+	return name;
+}
+
 /* ---- facts -------------------------------------------------------------- */
 
 uint64_t img_size(const struct image *img)

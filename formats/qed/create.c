@@ -58,6 +58,7 @@ static int read_header(
 		    "fit",
 		    strlen(a->backing), QED_BACKING_MAX);
 	h->features = QED_F_BACKING;
+	h->name_host = *a->backing ? QED_HEADER_LEN : 0;
 	if (a->backing_fmt && !strcmp(a->backing_fmt, "raw"))
 		h->features |= QED_F_BACKING_RAW;
 	return 0;
@@ -76,8 +77,10 @@ int qed_create(const struct create_args *a, struct err *e)
 	struct qed_header h;
 
 	if (read_header(a, &h, e) ||
-	    host_zero(
-		a->file, h.l1_host, (uint64_t)h.table_cl * h.cluster_len, 0, e))
+	    host_zero(a->file, h.l1_host, (uint64_t)h.table_cl * h.cluster_len,
+		0, e) ||
+	    (h.name_host && host_pwrite(a->file, h.backing, strlen(h.backing),
+				h.name_host, e)))
 		return -1;
 	return qed_header_write(a->file, &h, e);
 }

@@ -75,6 +75,7 @@ static int read_backing(
 	h->backing = calloc(1, len + 1ul);
 	if (!h->backing)
 		return err_nomem(e);
+	h->name_host = off;
 	return host_pread(f, h->backing, len, off, e);
 }
 
@@ -122,8 +123,7 @@ void qed_header_clear(struct qed_header *h)
 int qed_header_write(
     struct hostfile *f, const struct qed_header *h, struct err *e)
 {
-	uint8_t p[QED_HEADER_LEN + QED_BACKING_MAX] = {0};
-	size_t name_len = h->backing ? strlen(h->backing) : 0;
+	uint8_t p[QED_HEADER_LEN] = {0};
 
 	put_le32(p, QED_MAGIC);
 	put_le32(p + 4, h->cluster_len);
@@ -134,9 +134,38 @@ int qed_header_write(
 	put_le64(p + 32, h->autoclear);
 	put_le64(p + 40, h->l1_host);
 	put_le64(p + 48, h->size);
-	put_le32(p + 56, name_len ? QED_HEADER_LEN : 0);
-	put_le32(p + 60, (uint32_t)name_len);
-	if (name_len)
-		memcpy(p + QED_HEADER_LEN, h->backing, name_len);
-	return host_pwrite(f, p, QED_HEADER_LEN + name_len, 0, e);
+	put_le32(p + 56, h->name_host);
+	put_le32(p + 60, h->backing ? (uint32_t)strlen(h->backing) : 0);
+	return host_pwrite(f, p, sizeof p, 0, e);
+}
+
+/* The first of three places in the smallest header that the old name leaves. */
+static uint32_t free_place(const struct qed_header *h, uint32_t len)
+{
+	uint64_t old = h->name_host;
+	uint64_t old_end = old + (h->backing ? strlen(h->backing) : 0);
+	uint32_t host = QED_HEADER_LEN;
+
+	while (host < old_end && old < host + len)
+		host += QED_BACKING_MAX;
+	return host;
+}
+
+int qed_header_rename(
+    struct hostfile *f, struct qed_header *h, const char *name, struct err *e)
+{
+	uint32_t len = name ? (uint32_t)strlen(name) : 0;
+	uint32_t host = len ? free_place(h, len) : 0;
+	char *copy = name ? strdup(name) : NULL;
+
+	if (name && !copy)
+		return err_nomem(e);
+	if (len && (host_pwrite(f, name, len, host, e) || host_sync(f, e))) {
+		free(copy);
+		return -1;
+	}
+	free(h->backing);
+	h->backing = copy;
+	h->name_host = host;
+	return 0;
 }

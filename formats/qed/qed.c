@@ -229,18 +229,14 @@ static int set_backing(struct image *img, const char *name, const char *format,
     bool trial, struct err *e)
 {
 	struct qed *q = qed_of(img);
-	char *copy;
 
 	if (name && strlen(name) > QED_BACKING_MAX)
 		return err_set(
 		    e, ERR_USAGE, ENOSPC, "No space left in the file header");
 	if (trial)
 		return 0;
-	copy = name ? strdup(name) : NULL;
-	if (name && !copy)
-		return err_nomem(e);
-	free(q->h.backing);
-	q->h.backing = copy;
+	if (qed_header_rename(img->file, &q->h, name, e))
+		return -1;
 	q->h.features &= ~(QED_F_BACKING | QED_F_BACKING_RAW);
 	if (name)
 		q->h.features |= QED_F_BACKING;

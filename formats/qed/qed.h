@@ -36,6 +36,7 @@ struct qed_header {
 	uint64_t features, compatible, autoclear;
 	uint64_t l1_host, size; /* bytes */
 	char *backing;		/* malloc'd, or NULL */
+	uint32_t name_host;	/* of its name, in the header; 0: none */
 };
 
 struct qed {
@@ -58,9 +59,13 @@ uint64_t qed_size_max(const struct qed_header *h);
 /* *h is the caller's; qed_header_clear() frees what it holds. */
 int qed_header_read(struct hostfile *f, struct qed_header *h, struct err *e);
 void qed_header_clear(struct qed_header *h);
-/* The fixed part and the name of the backing file.  Not synced. */
+/* All but the name of the backing file, in one sector.  Not synced. */
 int qed_header_write(
     struct hostfile *f, const struct qed_header *h, struct err *e);
+/* Store another name, or none (NULL), which the header has from when it is
+ * written: until then, and after a crash, it has the old one. */
+int qed_header_rename(
+    struct hostfile *f, struct qed_header *h, const char *name, struct err *e);
 
 extern const struct img_opt qed_create_opts[];
 int qed_create(const struct create_args *a, struct err *e);

@@ -112,8 +112,7 @@ char *vhdx_locator_path(const struct vhdx_locator *l, struct err *e)
 	char *out;
 
 	if (path)
-		while (path[0] == '.' && path[1] == '/')
-			path += 2;
+		path = image_skip_here(path);
 	else if (l->absolute)
 		path = l->absolute[0] == '/' && l->absolute[1] != '/'
 			   ? l->absolute
@@ -199,8 +198,7 @@ int vhdx_locator_name(struct vhdx_locator *l, const char *name, struct err *e)
 		    "The name of the parent of a VHDX image cannot have a "
 		    "backslash: %s",
 		    name);
-	while (name[0] == '.' && name[1] == '/')
-		name += 2;
+	name = image_skip_here(name);
 	if (asprintf(slot, "%s%s", name[0] == '/' ? "" : "./", name) >= 0)
 		return 0;
 	*slot = NULL;

@@ -109,9 +109,7 @@ static char *localize(char *name)
 	swap_char(name, '\\', '/');
 	if (path[0] && path[1] == ':')
 		path = strrchr(path, '/') ? strrchr(path, '/') + 1 : path + 2;
-	while (!strncmp(path, "./", 2))
-		path += 2;
-	out = strdup(path);
+	out = strdup(image_skip_here(path));
 	free(name);
 	return out;
 }

@@ -2,110 +2,155 @@
 /*
  * Power fails while the top of a chain is merged into its base.  What the disk
  * reads does not change by that, so it has to be there at any moment, from
- * whatever the two files are found to be.
+ * whatever the two files are found to be, opened as anybody opens them: the top
+ * still knows the base.
  */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "crash.h"
+#include "effort.h"
 #include "formats/core/units.h"
 #include "formats/driver.h"
+#include "hostio.h"
 #include "rng.h"
+#include "tmpdir.h"
 
 #define SIZE   (600 * KiB)
-#define SEEDS  12u
+#define SEEDS  EFFORT(8u, 4u)
 #define LAYERS 2u /* 0: the base */
 
+static const struct scene {
+	const char *name, *format;
+	const char *base, *top; /* options */
+	uint64_t seed;
+	uint64_t base_len; /* guest bytes; 0: as many as the top */
+	bool snapshot;
+} scenes[] = {
+    {"512", "qcow2", "cluster_size=512", "cluster_size=512", 1},
+    {"512, snapshot", "qcow2", "cluster_size=512,refcount_bits=64",
+	"cluster_size=512,refcount_bits=64", 2, .snapshot = true},
+    {"4k, snapshot", "qcow2", "cluster_size=4k", "cluster_size=4k", 3,
+	.snapshot = true},
+    {"4k, version 2", "qcow2", "cluster_size=4k,compat=0.10",
+	"cluster_size=4k,compat=0.10", 4},
+    {"64k", "qcow2", "cluster_size=64k", "cluster_size=64k", 5},
+    {"64k, short base", "qcow2", "cluster_size=64k", "cluster_size=4k", 7,
+	.base_len = 200 * KiB},
+    {"extended, snapshot", "qcow2", "cluster_size=16k,extended_l2=on",
+	"cluster_size=16k,extended_l2=on", 6, .snapshot = true},
+    {"qed", "qed", "cluster_size=4k", "cluster_size=4k,table_size=1", 8},
+    {"qed, short base", "qed", "cluster_size=64k", "cluster_size=4k", 9,
+	.base_len = 200 * KiB},
+    {"qcow", "qcow", NULL, NULL, 10},
+    {"qcow, short base", "qcow", NULL, NULL, 11, .base_len = 200 * KiB},
+    {"vpc", "vpc", "force_size=on", "force_size=on", 12},
+    {"vpc, short base", "vpc", "force_size=on", "force_size=on", 13,
+	.base_len = 200 * KiB},
+    {"vhdx", "vhdx", "block_size=1M", "block_size=1M", 14},
+    {"vhdx, short base", "vhdx", "block_size=1M", "block_size=1M", 15,
+	.base_len = 200 * KiB},
+    {"vhdx, fixed base", "vhdx", "block_size=1M,subformat=fixed",
+	"block_size=1M", 16},
+    {"vmdk", "vmdk", NULL, NULL, 17},
+    {"vmdk, zeroed grains", "vmdk", "zeroed_grain=on", "zeroed_grain=on", 18},
+    {"vmdk, short base", "vmdk", NULL, NULL, 19, .base_len = 200 * KiB},
+};
+
 struct trial {
+	const struct scene *scene;
 	struct crashfile *file[LAYERS];
 	uint8_t want[SIZE];
 	unsigned images;
 };
 
-/* The chain on two host files, whose references it takes. */
-static struct image *open_chain(
-    struct hostfile *base, struct hostfile *top, unsigned flags)
+/* The chain on the files that lose power. */
+static struct image *open_chain(struct trial *t, unsigned flags)
 {
-	struct img_open how = {.format = "qcow2", .flags = flags};
-	struct err e = ERR_INIT;
-	struct image *img;
+	struct image *img[LAYERS];
 
-	how.flags |= IMG_O_NO_BACKING;
-	img = img_open_host(top, &how, &e);
-	assert_no_error(&e);
-	img->backing = img_open_host(base, &how, &e);
-	assert_no_error(&e);
-	return img;
+	for (unsigned i = 0; i < LAYERS; i++) {
+		struct hostfile *f = crashfile_host(t->file[i]);
+
+		img[i] = crash_must_open(
+		    f, t->scene->format, flags | IMG_O_NO_BACKING);
+		host_put(f);
+	}
+	img[1]->backing = img[0];
+	return img[1];
 }
 
-static void look(struct trial *t, uint64_t seed)
+static void look(void *arg, uint64_t seed)
 {
+	struct trial *t = arg;
+	const char *format = t->scene->format;
 	struct err e = ERR_INIT;
 	struct hostfile *f[LAYERS];
 	CLEANUP_FREE uint8_t *got = malloc(SIZE);
 	struct image *img;
 
 	for (unsigned i = 0; i < LAYERS; i++) {
-		f[i] = crashfile_image(t->file[i], seed, &e);
+		f[i] = crashfile_image(
+		    t->file[i], seed < 2 ? seed : seed * LAYERS + i, &e);
 		assert_no_error(&e);
-		crash_check(f[i], "qcow2");
+		crash_check(f[i], format);
 	}
-	img = open_chain(f[0], f[1], IMG_O_RDWR);
+	assert_ok(hostio_save(f[0], "base", &e), &e);
+	img = crash_must_open(f[1], format, 0);
 	assert_ok(img_pread(img, got, SIZE, 0, &e), &e);
 	assert_memory_equal(got, t->want, SIZE);
+	assert_ok(img_close(img, &e), &e);
+	img = crash_must_open(f[1], format, IMG_O_RDWR);
 	assert_ok(img_pwrite(img, got, 70000, 1000, IMG_FUA, &e), &e);
+	assert_ok(img_pread(img, got, SIZE, 0, &e), &e);
 	assert_ok(img_close(img, &e), &e);
 	t->images++;
+	for (unsigned i = 0; i < LAYERS; i++)
+		host_put(f[i]);
 }
 
-static void power_fails(void *arg, struct crashfile *c, unsigned barrier)
+/* Random bytes and zeroes in one layer. */
+static void scribble(const struct trial *t, struct image *img, struct rng *r)
 {
-	(void)c;
-	for (uint64_t seed = 0; seed < SEEDS; seed++)
-		look(arg, seed < 2 ? seed : barrier * SEEDS + seed);
-}
-
-static struct hostfile *host_of(struct trial *t, unsigned i)
-{
-	return crashfile_host(t->file[i]);
-}
-
-/* Random bytes and zeroes in both layers; want[] gets what the top has. */
-static void fill(struct trial *t, uint64_t seed, bool snapshot)
-{
-	struct rng r = {.state = seed};
+	CLEANUP_FREE uint8_t *buf = malloc(SIZE);
 	struct err e = ERR_INIT;
-	struct image *img =
-	    open_chain(host_of(t, 0), host_of(t, 1), IMG_O_RDWR);
 
-	for (unsigned i = 0; i < 24; i++) {
-		struct image *layer = i < 12 ? img->backing : img;
-		uint64_t off = rng_below(&r, SIZE);
-		uint64_t len = 1 + rng_below(&r, min_u64(SIZE - off, 60000));
+	for (unsigned i = 0; i < 12; i++) {
+		uint64_t size = img_size(img), off = rng_below(r, size);
+		uint64_t len = 1 + rng_below(r, min_u64(size - off, 60000));
 
-		rng_fill(&r, t->want, len);
+		rng_fill(r, buf, len);
 		if (i % 4)
-			assert_ok(
-			    img_pwrite(layer, t->want, len, off, 0, &e), &e);
+			assert_ok(img_pwrite(img, buf, len, off, 0, &e), &e);
 		else
-			assert_ok(img_zero(layer, len, off, 0, &e), &e);
-		if (snapshot && i == 18)
-			assert_ok(img_snapshot_create(layer, "s", &e), &e);
+			assert_ok(img_zero(img, len, off, 0, &e), &e);
+		if (t->scene->snapshot && i == 6)
+			assert_ok(img_snapshot_create(img, "s", &e), &e);
 	}
+}
+
+/* Of the top, which is opened with the base below; want[] gets what it has. */
+static void fill_top(struct trial *t, struct rng *r)
+{
+	struct image *img = open_chain(t, IMG_O_RDWR);
+	struct err e = ERR_INIT;
+
+	scribble(t, img, r);
 	assert_ok(img_pread(img, t->want, SIZE, 0, &e), &e);
 	assert_ok(img_close(img, &e), &e);
 }
 
 static void merge(struct trial *t)
 {
+	struct crash_watch watch = {SEEDS, look, t};
 	struct err e = ERR_INIT;
-	struct img_merge job = {0};
+	struct img_merge job = {
+	    .top = open_chain(t, IMG_O_RDWR | IMG_O_DISCARD)};
 
-	job.top = open_chain(
-	    host_of(t, 0), host_of(t, 1), IMG_O_RDWR | IMG_O_DISCARD);
 	job.base = img_backing(job.top);
 	for (unsigned i = 0; i < LAYERS; i++)
-		crashfile_on_sync(t->file[i], power_fails, t);
+		crash_watch(t->file[i], &watch);
 	assert_ok(img_merge(&job, &e), &e);
 	assert_ok(img_close(job.top, &e), &e);
 	for (unsigned i = 0; i < LAYERS; i++)
@@ -114,53 +159,60 @@ static void merge(struct trial *t)
 	look(t, 0);
 }
 
-static void one_trial(const char *options, uint64_t seed, bool snapshot)
+/* The top is created over what the base is then. */
+static void make(struct trial *t, struct rng *r)
+{
+	const struct scene *s = t->scene;
+	struct err e = ERR_INIT;
+	struct hostfile *base;
+	struct image *img;
+
+	for (unsigned i = 0; i < LAYERS; i++) {
+		t->file[i] = crashfile_new(&e);
+		assert_no_error(&e);
+	}
+	crash_create(t->file[0], s->format, s->base_len ? s->base_len : SIZE,
+	    s->base, NULL);
+	base = crashfile_host(t->file[0]);
+	img = crash_must_open(base, s->format, IMG_O_RDWR);
+	scribble(t, img, r);
+	assert_ok(img_close(img, &e), &e);
+	assert_ok(hostio_save(base, "base", &e), &e);
+	host_put(base);
+	crash_create(t->file[1], s->format, SIZE, s->top, "base");
+}
+
+static void crashes(void **state)
 {
 	static struct trial t;
-	struct err e = ERR_INIT;
+	struct rng r;
 
-	t = (struct trial){0};
-	for (unsigned i = 0; i < LAYERS; i++) {
-		t.file[i] = crashfile_new(&e);
-		assert_no_error(&e);
-		crash_create(
-		    t.file[i], "qcow2", SIZE, options, i ? "base" : NULL);
+	t = (struct trial){.scene = *state};
+	r.state = t.scene->seed;
+	make(&t, &r);
+	/* The second time there is what is left of the first. */
+	for (unsigned i = 0; i < 2; i++) {
+		fill_top(&t, &r);
+		merge(&t);
+		if (t.scene->snapshot)
+			break;
 	}
-	fill(&t, seed, snapshot);
-	merge(&t);
+	print_message("%u images\n", t.images);
 	assert_true(t.images > 4 * SEEDS);
 	for (unsigned i = 0; i < LAYERS; i++)
 		crashfile_free(t.file[i]);
-}
-
-static void clusters_512(void **state)
-{
-	(void)state;
-	one_trial("cluster_size=512", 1, false);
-	one_trial("cluster_size=512,refcount_bits=64", 2, true);
-}
-
-static void clusters_4k(void **state)
-{
-	(void)state;
-	one_trial("cluster_size=4k", 3, true);
-	one_trial("cluster_size=4k,compat=0.10", 4, false);
-}
-
-static void clusters_64k(void **state)
-{
-	(void)state;
-	one_trial("cluster_size=64k", 5, false);
-	one_trial("cluster_size=16k,extended_l2=on", 6, true);
+	unlink("base");
 }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(clusters_512),
-	    cmocka_unit_test(clusters_4k),
-	    cmocka_unit_test(clusters_64k),
-	};
+	struct CMUnitTest tests[ARRAY_N(scenes)];
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	tmpdir_enter();
+	for (size_t i = 0; i < ARRAY_N(scenes); i++)
+		tests[i] = (struct CMUnitTest){.name = scenes[i].name,
+		    .test_func = crashes,
+		    .initial_state = (void *)(uintptr_t)&scenes[i]};
+	return _cmocka_run_group_tests(
+	    "merge", tests, ARRAY_N(scenes), NULL, NULL);
 }

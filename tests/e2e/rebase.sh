@@ -120,6 +120,15 @@ rebased named.qcow2 -b "json:{\"driver\":\"qcow2\",\"file\":{\"driver\":\"file\"
 	-F qcow2 named.qcow2
 rebased named.qcow2 -b file:one.qcow2 -F qcow2 named.qcow2
 
+# Where names are kept in another way: behind `./` they are relative still.
+for format in vpc vhdx; do
+	"$IMGCTL" create -q -f $format "base.$format" 4M
+	"$IMGCTL" create -q -f $format -b ".//base.$format" -F $format \
+		"top.$format"
+	"$IMGCTL" compare -q -f $format -F $format "top.$format" \
+		"base.$format"
+done
+
 # -u looks at nothing.
 layer moved.qcow2 1M one.qcow2 ''
 agree rebase -u -b gone.qcow2 -F qcow2 moved.qcow2
