@@ -33,7 +33,8 @@ uint64_t *qcow2_bitmap_table(
 		if (!(table[i] & ~QCOW2_HOST_MASK) &&
 		    qcow2_cluster_ok(q, table[i], q->cluster_len))
 			continue;
-		qcow2_bad_entry(img, "bitmap table", host, i,
+		qcow2_bad_entry(img,
+		    &(struct qcow2_bad){"bitmap table", host, i, table[i]},
 		    "is neither 0, 1 nor a cluster of the file", e);
 		return NULL;
 	}

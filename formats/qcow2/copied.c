@@ -205,7 +205,8 @@ int qcow2_tree_clear_copied(
 		if (!host)
 			continue;
 		if (!qcow2_cluster_ok(q, host, q->cluster_len))
-			return qcow2_bad_entry(img, "L1 table", 0, i,
+			return qcow2_bad_entry(img,
+			    &(struct qcow2_bad){"L1 table", 0, i, host},
 			    "points to no cluster of the file", e);
 		rwlock_excl(&img->meta);
 		rc = clear_table(img, host, e);

@@ -95,7 +95,8 @@ static int cut_l2(
 	if (!host)
 		return 0;
 	if (!qcow2_cluster_ok(q, host, q->cluster_len))
-		return qcow2_bad_entry(img, "L1 table", q->h.l1_host, l1_ix,
+		return qcow2_bad_entry(img,
+		    &(struct qcow2_bad){"L1 table", q->h.l1_host, l1_ix, host},
 		    "points to no cluster of the file", e);
 	if (!l2_ix)
 		return retire_table(img, host, 0, false, e) ||

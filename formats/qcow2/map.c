@@ -7,6 +7,7 @@
  * checked before its offset is used.
  */
 #include <errno.h>
+#include <stdio.h>
 
 #include "../core/maprun.h"
 #include "qcow2.h"
@@ -32,10 +33,12 @@ static int l2_table_host(
 
 	*host = entry & QCOW2_HOST_MASK;
 	if (entry & QCOW2_L1_RESERVED)
-		return qcow2_bad_entry(img, "L1 table", q->h.l1_host, l1_ix,
+		return qcow2_bad_entry(img,
+		    &(struct qcow2_bad){"L1 table", q->h.l1_host, l1_ix, entry},
 		    "has reserved bits set", e);
 	if (*host && !qcow2_cluster_ok(q, *host, q->cluster_len))
-		return qcow2_bad_entry(img, "L1 table", q->h.l1_host, l1_ix,
+		return qcow2_bad_entry(img,
+		    &(struct qcow2_bad){"L1 table", q->h.l1_host, l1_ix, entry},
 		    "points to no cluster of the file", e);
 	return 0;
 }
@@ -139,12 +142,21 @@ const char *qcow2_entry_fault(
 	return NULL;
 }
 
-static int bad_l2(
-    struct image *img, uint64_t guest, const char *why, struct err *e)
+static int bad_l2(struct image *img, const struct qcow2_entry *n,
+    uint64_t guest, const char *why, struct err *e)
 {
+	const struct qcow2 *q = qcow2_of(img);
+	char bits[48] = "";
+
+	if (q->sub_n > 1)
+		snprintf(bits, sizeof bits, " with subclusters %#llx",
+		    (unsigned long long)n->sub);
 	return err_set(e, ERR_DAMAGED, EIO,
-	    "%s: L2 table entry of guest offset %llu %s", img->name,
-	    (unsigned long long)guest, why);
+	    "%s: L2 table entry of guest offset %llu %s: it is %#llx%s, the "
+	    "file has %llu bytes in clusters of %u",
+	    img->name, (unsigned long long)guest, why,
+	    (unsigned long long)n->l2, bits,
+	    (unsigned long long)host_size(img->file), q->cluster_len);
 }
 
 int qcow2_entry_check(struct image *img, const struct qcow2_entry *n,
@@ -152,7 +164,7 @@ int qcow2_entry_check(struct image *img, const struct qcow2_entry *n,
 {
 	const char *fault = qcow2_entry_fault(qcow2_of(img), n, guest);
 
-	return fault ? bad_l2(img, guest, fault, e) : 0;
+	return fault ? bad_l2(img, n, guest, fault, e) : 0;
 }
 
 /* ---- map ---------------------------------------------------------------- */
@@ -180,7 +192,7 @@ static int map_cluster(struct image *img, const struct qcow2_entry *n,
 		return -1;
 	if (kind == QCOW2_SUB_BAD)
 		return bad_l2(
-		    img, guest, "has contradicting subcluster bits", e);
+		    img, n, guest, "has contradicting subcluster bits", e);
 	*x = (struct extent){.guest = guest, .file = q->data};
 	if (kind == QCOW2_SUB_PACKED) {
 		x->len = q->cluster_len - in_cl;
@@ -195,7 +207,7 @@ static int map_cluster(struct image *img, const struct qcow2_entry *n,
 		x->kind = EXT_DATA;
 		if (!qcow2_owns_space(q, n))
 			return bad_l2(
-			    img, guest, "has data but no host cluster", e);
+			    img, n, guest, "has data but no host cluster", e);
 		x->flags = n->l2 & QCOW2_COPIED ? 0 : EXT_F_SHARED;
 		x->flags |= img->cipher ? EXT_F_CRYPT : 0;
 	} else if (kind == QCOW2_SUB_ZERO) {

@@ -14,8 +14,11 @@ static int own(struct image *img, const char *what, uint64_t host, uint64_t len,
 		return 0;
 	if (!qcow2_cluster_ok(q, host, len))
 		return err_damaged(e,
-		    "%s: %s at %#llx: not in a cluster of the file", img->name,
-		    what, (unsigned long long)host);
+		    "%s: %s of %llu bytes at %#llx: not in clusters of the "
+		    "file, which has %llu bytes in clusters of %u",
+		    img->name, what, (unsigned long long)len,
+		    (unsigned long long)host,
+		    (unsigned long long)host_size(img->file), q->cluster_len);
 	if (clusterset_any(&q->meta, cl, n))
 		return err_damaged(e,
 		    "%s: %s at %#llx: overlaps other metadata", img->name, what,

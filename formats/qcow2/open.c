@@ -16,12 +16,16 @@ bool qcow2_cluster_ok(const struct qcow2 *q, uint64_t host, uint64_t len)
 	return is_aligned(host, q->cluster_len) && range_ok(host, len, q->end);
 }
 
-int qcow2_bad_entry(const struct image *img, const char *table,
-    uint64_t table_host, uint64_t ix, const char *why, struct err *e)
+int qcow2_bad_entry(const struct image *img, const struct qcow2_bad *b,
+    const char *why, struct err *e)
 {
-	return err_set(e, ERR_DAMAGED, EIO, "%s: %s at %#llx: entry %llu %s",
-	    img->name, table, (unsigned long long)table_host,
-	    (unsigned long long)ix, why);
+	return err_set(e, ERR_DAMAGED, EIO,
+	    "%s: %s at %#llx: entry %llu %s: it is %#llx, the file has %llu "
+	    "bytes in clusters of %u",
+	    img->name, b->table, (unsigned long long)b->host,
+	    (unsigned long long)b->ix, why, (unsigned long long)b->entry,
+	    (unsigned long long)host_size(img->file),
+	    qcow2_of(img)->cluster_len);
 }
 
 void qcow2_geometry(struct qcow2 *q)

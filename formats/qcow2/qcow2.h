@@ -84,8 +84,12 @@ int qcow2_clear_features(struct image *img, struct err *e);
 void qcow2_geometry(struct qcow2 *q);
 
 /* A table entry that breaks the specification. */
-int qcow2_bad_entry(const struct image *img, const char *table,
-    uint64_t table_host, uint64_t ix, const char *why, struct err *e);
+struct qcow2_bad {
+	const char *table;
+	uint64_t host, ix, entry;
+};
+int qcow2_bad_entry(const struct image *img, const struct qcow2_bad *b,
+    const char *why, struct err *e);
 /* Is [host, host + len) cluster-aligned space inside the file? */
 bool qcow2_cluster_ok(const struct qcow2 *q, uint64_t host, uint64_t len);
 

@@ -54,9 +54,10 @@ int qcow2_refblock_host(
 	*host = ix < qcow2_reftable_n(q) ? qcow2_reftable_get(q, ix) : 0;
 	if ((*host & REFTABLE_RESERVED) ||
 	    (*host && !qcow2_cluster_ok(q, *host, q->cluster_len)))
-		return qcow2_bad_entry(img, "refcount table",
-		    q->h.reftable_host, ix, "points to no cluster of the file",
-		    e);
+		return qcow2_bad_entry(img,
+		    &(struct qcow2_bad){
+			"refcount table", q->h.reftable_host, ix, *host},
+		    "points to no cluster of the file", e);
 	return 0;
 }
 

@@ -50,7 +50,9 @@ int qcow2_tree_each(struct image *img, const uint8_t *l1, uint32_t l1_n,
 		if (!host)
 			continue;
 		if (!qcow2_cluster_ok(q, host, q->cluster_len))
-			return qcow2_bad_entry(img, "L1 table", q->h.l1_host, i,
+			return qcow2_bad_entry(img,
+			    &(struct qcow2_bad){"L1 table", q->h.l1_host, i,
+				be64(l1 + i * 8ull)},
 			    "points to no cluster of the file", e);
 		rwlock_excl(&img->meta);
 		rc = fn(img, host, i * qcow2_l2_span(q), arg, e);

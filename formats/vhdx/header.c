@@ -52,7 +52,7 @@ static int check_log(
 		return 0;
 	return err_damaged(e,
 	    "%s: VHDX header: a log of %u bytes at %#llx; both must be "
-	    "multiples of 1 MiB",
+	    "multiples of 1 MiB, and not 0",
 	    f->name, h->log_len, (unsigned long long)h->log_host);
 }
 

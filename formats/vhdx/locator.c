@@ -82,7 +82,11 @@ int vhdx_locator_parse(
 
 		if (!key || !value)
 			return err_damaged(e,
-			    "VHDX parent locator: entry %u is not a text", i);
+			    "VHDX parent locator: entry %u is not a text: key "
+			    "of %u bytes at %u, value of %u at %u, the item "
+			    "has %u",
+			    i, le16(p + 8), le32(p), le16(p + 10), le32(p + 4),
+			    len);
 		if (keep(l, key, &value, e))
 			return -1;
 	}

@@ -24,8 +24,10 @@ uint64_t vhdx_bat_n(
 int vhdx_damaged_entry(const struct image *img, uint64_t ix, uint64_t entry,
     const char *why, struct err *e)
 {
-	return err_set(e, ERR_DAMAGED, EIO, "%s: BAT entry %llu (%#llx) %s",
-	    img->name, (unsigned long long)ix, (unsigned long long)entry, why);
+	return err_set(e, ERR_DAMAGED, EIO,
+	    "%s: BAT entry %llu (%#llx) %s; the file has %llu bytes", img->name,
+	    (unsigned long long)ix, (unsigned long long)entry, why,
+	    (unsigned long long)host_size(img->file));
 }
 
 /* The piece of the BAT that has entry ix. */

@@ -110,8 +110,10 @@ static int one_entry(struct reader *rd, const uint8_t *entry, struct err *e)
 	if (at.len < known[i].least || at.len > known[i].most ||
 	    at.off < VHDX_TABLE_LEN || !range_ok(at.off, at.len, rd->r->len))
 		return err_damaged(e,
-		    "%s: VHDX metadata: %s of %u bytes at %#x of the region",
-		    rd->f->name, known[i].name, at.len, at.off);
+		    "%s: VHDX metadata: %s of %u bytes at %#x of the region: "
+		    "allowed are %u to %u bytes between %#x and %#x",
+		    rd->f->name, known[i].name, at.len, at.off, known[i].least,
+		    known[i].most, VHDX_TABLE_LEN, rd->r->len);
 	rd->at[i] = at;
 	return 0;
 }
@@ -124,12 +126,16 @@ static int read_table(struct reader *rd, struct err *e)
 		return err_nomem(e);
 	if (host_pread(rd->f, table, VHDX_TABLE_LEN, rd->r->host, e))
 		return -1;
-	if (memcmp(table, magic, sizeof magic) ||
-	    entry_n(table) > VHDX_ENTRY_MAX)
+	if (memcmp(table, magic, sizeof magic))
 		return err_damaged(e,
-		    "%s: VHDX metadata table at %#llx: no signature, or too "
-		    "many entries",
+		    "%s: VHDX metadata table at %#llx: no signature",
 		    rd->f->name, (unsigned long long)rd->r->host);
+	if (entry_n(table) > VHDX_ENTRY_MAX)
+		return err_damaged(e,
+		    "%s: VHDX metadata table at %#llx: %u entries, allowed "
+		    "are %u",
+		    rd->f->name, (unsigned long long)rd->r->host,
+		    entry_n(table), VHDX_ENTRY_MAX);
 	for (uint32_t i = 0; i < entry_n(table); i++)
 		if (one_entry(rd, entry_of(table, i), e))
 			return -1;

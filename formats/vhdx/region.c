@@ -24,7 +24,7 @@ const char *vhdx_regions_fault(uint8_t table[VHDX_TABLE_LEN])
 	if (le32(table + 4) != vhdx_sum(table, VHDX_TABLE_LEN))
 		return "has a wrong checksum";
 	if (le32(table + 8) > VHDX_ENTRY_MAX)
-		return "has too many entries";
+		return "has more than 2047 entries";
 	return NULL;
 }
 
@@ -75,18 +75,19 @@ static int one_region(struct hostfile *f, const uint8_t *entry,
 /* The first copy that is valid. */
 static int read_table(struct hostfile *f, uint8_t *table, struct err *e)
 {
-	const char *fault = NULL;
+	const char *fault[2];
 
 	for (unsigned i = 0; i < 2; i++) {
 		if (host_pread(f, table, VHDX_TABLE_LEN,
 			VHDX_REGION_HOST + i * VHDX_TABLE_LEN, e))
 			return -1;
-		fault = vhdx_regions_fault(table);
-		if (!fault)
+		fault[i] = vhdx_regions_fault(table);
+		if (!fault[i])
 			return 0;
 	}
-	return err_damaged(
-	    e, "%s: the second VHDX region table, too, %s", f->name, fault);
+	return err_damaged(e,
+	    "%s: the VHDX region table at 192 KiB %s, its copy at 256 KiB %s",
+	    f->name, fault[0], fault[1]);
 }
 
 int vhdx_regions_read(struct hostfile *f, struct vhdx_region *bat,

@@ -65,14 +65,14 @@ def refused(image, fmt, text):
             continue
         code = 2 if cmd[0] == "compare" else 1
         one_message(cmd, run([code], IMGCTL, *cmd, "-f", fmt, image)[2], image,
-                    text)
+                    *text)
     for cmd in ([IMGCTL, "convert", "-f", fmt, "-O", "raw", image, "raw"],
                 [IMGD, "-r", "--socket=" + os.path.abspath("sock"), "-f", fmt,
                  image]):
-        one_message(cmd, run([1], *cmd)[2], image, text)
+        one_message(cmd, run([1], *cmd)[2], image, *text)
 
 
-def look(image, fmt, size):
+def look(image, fmt, size, texts):
     """Of a disk whose map and copy are not too large."""
     for cmd in ["map", "--output=json"], ["measure", "-O", "qcow2"], \
             ["compare", image, "-F", fmt]:
@@ -82,7 +82,9 @@ def look(image, fmt, size):
     code, _, err = run([0, 1], IMGCTL, "convert", "-f", fmt, "-O", "raw",
                        image, "raw")
     if code:
-        one_message("convert", err)
+        one_message("convert", err, image, *texts)
+    elif texts:
+        sys.exit(f"{image}: a copy does not say {texts}")
     elif os.stat("raw").st_size != size:
         sys.exit(f"{image}: the copy has another length")
 
@@ -91,15 +93,20 @@ def blocks_kib(path):
     return os.stat(path).st_blocks // 2
 
 
-def opened(image, fmt, size, code, text):
-    out = run([0], IMGCTL, "info", "--output=json", "-f", fmt, image)[1]
-    if json.loads(out)["virtual-size"] != size:
+def opened(image, fmt, size, code, found, copied):
+    failed, out, err = run([0, 1], IMGCTL, "info", "--output=json", "-f", fmt,
+                           image)
+    if failed:  # it lists what is damaged
+        one_message("info", err, image, *found)
+    elif json.loads(out)["virtual-size"] != size:
         sys.exit(f"{image}: the size is wrong")
     err = run([code], IMGCTL, "check", "-f", fmt, image)[2]
-    if text:
-        one_message("check", err, image, text)
+    if found and code == 1:
+        one_message("check", err, image, *found)
+    elif any(t not in err for t in found):
+        sys.exit(f"check {image}: does not find {found}:\n{err}")
     if size <= 1 << 26:
-        look(image, fmt, size)
+        look(image, fmt, size, copied)
     if fmt in READ_ONLY:
         return
     before = blocks_kib(image)
@@ -112,8 +119,10 @@ def opened(image, fmt, size, code, text):
 
 for line in sys.stdin:
     image, fmt, size, code, text = line.rstrip("\n").split(" ", 4)
+    found, copied = ([t for t in half.split(" & ") if t]
+                     for half in text.partition(" @ ")[::2])
     if size == "refused":
-        refused(image, fmt, text)
+        refused(image, fmt, found)
     else:
-        opened(image, fmt, int(size), int(code), text)
+        opened(image, fmt, int(size), int(code), found, copied)
     os.unlink(image)

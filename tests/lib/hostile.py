@@ -1,17 +1,25 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """
-Make images whose headers claim what is extreme, each in a file of the current
-folder: hostile.py prints, for each, a line
+hostile.py FORMAT...
+
+Make images of these formats whose headers claim what is extreme, each in a file
+of the current folder.  Prints, for each, a line
 
     FILE FORMAT SIZE CHECK TEXT
 
-SIZE: of the disk, or "refused"; CHECK: the exit code of a check; TEXT: of the
-message where the image is refused or the check fails.
+SIZE: of the disk, or "refused"; CHECK: the exit code of a check; TEXT: what is
+in the message where the image is refused or the check fails, in parts with " & "
+between them; after a " @ ", what is in the message of a copy.
 """
 import hashlib
 import os
 import struct
+import sys
 import zlib
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import hostile_qcow2
+import hostile_vhdx
 
 GiB = 1 << 30
 made = []
@@ -320,7 +328,14 @@ def make_luks2():
     refused("depth.luks", "luks", "parsing depth", parts, 16 << 20)
 
 
-for make in (make_vdi, make_vhd, make_parallels, make_qed, make_qcow,
-             make_bochs, make_cloop, make_dmg, make_vmdk, make_luks2):
-    make()
+MAKE = {
+    "vdi": make_vdi, "vpc": make_vhd, "parallels": make_parallels,
+    "qed": make_qed, "qcow": make_qcow, "bochs": make_bochs,
+    "cloop": make_cloop, "dmg": make_dmg, "vmdk": make_vmdk,
+    "luks": make_luks2,
+    "qcow2": lambda: hostile_qcow2.make(put, refused),
+    "vhdx": lambda: hostile_vhdx.make(put, refused),
+}
+for name in sys.argv[1:]:
+    MAKE[name]()
 print("\n".join(made))
