@@ -127,6 +127,27 @@ static bool asks_for_help(const char *word)
 	return !strcmp(word, "help") || !strcmp(word, "?");
 }
 
+/* As other tools call it. */
+static const char *property_type(const char *key)
+{
+	static const struct {
+		const char *key, *type;
+	} known[] = {
+	    {"endpoint", "QCryptoTLSCredsEndpoint"},
+	    {"format", "QCryptoSecretFormat"},
+	    {"policy", "QAuthZListPolicy"},
+	    {"refresh", "bool"},
+	    {"rules.", "QAuthZListRule"},
+	    {"sanity-check", "bool"},
+	    {"verify-peer", "bool"},
+	};
+
+	for (size_t i = 0; i < ARRAY_N(known); i++)
+		if (!strcmp(known[i].key, key))
+			return known[i].type;
+	return "string";
+}
+
 /* All types, or the properties of one.  1, or -1. */
 static int print_help(const struct object_type *t, char **help, struct err *e)
 {
@@ -140,8 +161,8 @@ static int print_help(const struct object_type *t, char **help, struct err *e)
 	else
 		fprintf(f, "List of user creatable objects:\n");
 	for (size_t i = 0; t && t->properties[i]; i++)
-		fprintf(f, "  %.*s\n", (int)strcspn(t->properties[i], "."),
-		    t->properties[i]);
+		fprintf(f, "  %.*s=<%s>\n", (int)strcspn(t->properties[i], "."),
+		    t->properties[i], property_type(t->properties[i]));
 	for (size_t i = 0; !t && i < ARRAY_N(types); i++)
 		fprintf(f, "  %s\n", types[i].name);
 	return fclose(f) ? err_nomem(e) : 1;
@@ -216,14 +237,13 @@ static int fill(struct object *x, const char *text, char **help, struct err *e)
 	type = options_get(o, "qom-type");
 	if (!type)
 		return err_usage(e, "Parameter 'qom-type' is missing");
-	if (asks_for_help(type))
-		return print_help(NULL, help, e);
 	t = find_type(type);
+	if (asks_for_help(type) || options_has(o, "help") ||
+	    options_has(o, "?"))
+		return print_help(t, help, e);
 	if (!t)
 		return err_usage(
 		    e, "Parameter 'qom-type' does not accept value '%s'", type);
-	if (options_has(o, "help") || options_has(o, "?"))
-		return print_help(t, help, e);
 	return check_properties(t, x, e);
 }
 

@@ -26,6 +26,7 @@ struct pair {
 struct options {
 	struct pair *pair;
 	size_t n, max;
+	struct options *replaced; /* values that keys had before; or NULL */
 };
 
 struct options *options_new(struct err *e)
@@ -50,6 +51,7 @@ void options_free(struct options *o)
 	for (size_t i = 0; i < o->n; i++)
 		pair_free(&o->pair[i]);
 	free(o->pair);
+	options_free(o->replaced);
 	free(o);
 }
 
@@ -66,18 +68,6 @@ static void forget(struct options *o, struct pair *p)
 	pair_free(p);
 	o->n--;
 	memmove(p, p + 1, (size_t)(o->pair + o->n - p) * sizeof *p);
-}
-
-static int replace(struct pair *p, const char *value, struct err *e)
-{
-	char *copy = strdup(value);
-
-	if (!copy)
-		return err_nomem(e);
-	free(p->value);
-	p->value = copy;
-	p->used = false;
-	return 0;
 }
 
 static int make_room(struct options *o, struct err *e)
@@ -97,19 +87,11 @@ static int make_room(struct options *o, struct err *e)
 	return 0;
 }
 
-int options_set(
+static int append(
     struct options *o, const char *key, const char *value, struct err *e)
 {
-	struct pair *p = find(o, key);
 	struct pair added = {0};
 
-	if (!value) {
-		if (p)
-			forget(o, p);
-		return 0;
-	}
-	if (p)
-		return replace(p, value, e);
 	if (make_room(o, e) < 0)
 		return -1;
 	added.key = strdup(key);
@@ -120,6 +102,36 @@ int options_set(
 	}
 	o->pair[o->n++] = added;
 	return 0;
+}
+
+static int replace(
+    struct options *o, struct pair *p, const char *value, struct err *e)
+{
+	char *copy;
+
+	if (!o->replaced && !(o->replaced = options_new(e)))
+		return -1;
+	if (append(o->replaced, p->key, p->value, e))
+		return -1;
+	copy = strdup(value);
+	if (!copy)
+		return err_nomem(e);
+	free(p->value);
+	p->value = copy;
+	p->used = false;
+	return 0;
+}
+
+int options_set(
+    struct options *o, const char *key, const char *value, struct err *e)
+{
+	struct pair *p = find(o, key);
+
+	if (p && !value)
+		forget(o, p);
+	if (!value)
+		return 0;
+	return p ? replace(o, p, value, e) : append(o, key, value, e);
 }
 
 /* ---- a=b,c=d ---------------------------------------------------------- */
@@ -342,4 +354,10 @@ bool options_at(
 	*key = o->pair[i].key;
 	*value = o->pair[i].value;
 	return true;
+}
+
+bool options_replaced_at(
+    const struct options *o, unsigned i, const char **key, const char **value)
+{
+	return o->replaced && options_at(o->replaced, i, key, value);
 }

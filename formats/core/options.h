@@ -5,7 +5,8 @@
  * An options object is an ordered list of key=value strings; nested JSON
  * becomes dotted keys (`file.filename`).  A reader asks for the keys that it
  * knows; options_unused() then names a key that nobody asked for.
- * A key given twice: the last one counts.  Not thread-safe.
+ * A key given twice: the last one counts, the others are kept to be checked.
+ * Not thread-safe.
  */
 #ifndef IMGD_OPTIONS_H
 #define IMGD_OPTIONS_H
@@ -68,6 +69,10 @@ bool options_empty(const struct options *o);
 const char *options_unused(const struct options *o);
 /* Walk: the i-th pair (0, 1, ...); false past the end.  Does not mark. */
 bool options_at(
+    const struct options *o, unsigned i, const char **key, const char **value);
+/* The same of values that are not there any more, since their key was given
+ * again. */
+bool options_replaced_at(
     const struct options *o, unsigned i, const char **key, const char **value);
 /* As a `json:{"a":"b",...}` string in malloc'd memory; NULL on ENOMEM. */
 char *options_json(const struct options *o, struct err *e);

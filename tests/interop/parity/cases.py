@@ -130,6 +130,15 @@ SINGLE = [
     ["create -f qed -o help a"], ["create -f vdi -o help a"],
     ["create -f raw -o help a"], ["create -f luks -o key-secret=s a 1M"],
     ["create --object secret,id=1a,data=x a 1M"],
+    [f"info --object {kind},help a" for kind in (
+        "secret", "authz-list", "authz-list-file", "authz-simple",
+        "tls-creds-anon", "tls-creds-psk", "tls-creds-x509")],
+    ["create -f qcow2 -o cluster_size=x,cluster_size=64k a 1M",
+     "create -f qcow2 -o lazy_refcounts=z -o lazy_refcounts=on a 1M",
+     "create -f qcow2 -o size=x a 1M", "create -f vmdk -o compat=z,compat=1 a",
+     "~ measure -O qcow2 -o refcount_bits=z,refcount_bits=16 --size 1M",
+     "~ measure -O qcow2 -o refcount_bits=z --size 1M",
+     "convert -O qcow2 -o nocow=z,nocow=on n a"],
     ["create -f qcow2 -u -b nope -F raw a 1M", "map a", "info a",
      "rebase -b none -F raw a"],
 ]
@@ -188,8 +197,6 @@ def drawn(rng, count):
     for _ in range(count):
         f = rng.choice(WRITABLE)
         pick = rng.sample(VALUES[f], rng.randrange(min(4, len(VALUES[f]))))
-        # One value of each: the reference also looks at those overridden.
-        pick = {value.partition("=")[0]: value for value in pick}.values()
         options = f" -o {','.join(pick)}" if pick else ""
         size = rng.choice(SIZES)
         lines = [f"create -f {f}{options} x {size}"]
