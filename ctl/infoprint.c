@@ -115,7 +115,13 @@ static void print_backing(FILE *f, const struct img_info *i)
 		fprintf(f, "backing file format: %s\n", i->backing_format);
 }
 
-/* File lengths are shown in whole sectors. */
+/* Is it a format on a file, not the storage itself? */
+static bool has_child(const struct img_info *i)
+{
+	return strcmp(i->format, i->protocol) != 0;
+}
+
+/* Lengths are shown in whole sectors. */
 static uint64_t whole_sectors(uint64_t bytes)
 {
 	return (bytes + 511) & ~511ull;
@@ -127,7 +133,7 @@ void infoprint_human(FILE *f, const struct facts *x)
 	json_t *data = json_object_get(i->specific, "data");
 
 	fprintf(f, "image: %s\nfile format: %s\n", i->filename, i->format);
-	print_size(f, "", "virtual size", i->virtual_size);
+	print_size(f, "", "virtual size", whole_sectors(i->virtual_size));
 	print_disk_size(f, "", i->actual_size);
 	if (i->encrypted)
 		fprintf(f, "encrypted: yes\n");
@@ -141,6 +147,8 @@ void infoprint_human(FILE *f, const struct facts *x)
 		fprintf(f, "Format specific information:\n");
 		print_members(f, data, INDENT);
 	}
+	if (!has_child(i))
+		return;
 	fprintf(f,
 	    "Child node '/file':\n    filename: %s\n"
 	    "    protocol type: %s\n",
@@ -167,6 +175,10 @@ static void put_node(struct jout *w, uint64_t size, const char *filename,
 static void put_children(struct jout *w, const struct img_info *i)
 {
 	jout_begin(w, "children", '[');
+	if (!has_child(i)) {
+		jout_end(w, ']');
+		return;
+	}
 	jout_begin(w, NULL, '{');
 	jout_text(w, "name", "file");
 	jout_begin(w, "info", '{');
@@ -196,8 +208,8 @@ void infoprint_json(struct jout *w, const struct facts *x)
 	if (i->backing_format)
 		jout_text(w, "backing-filename-format", i->backing_format);
 	snapshots_json(w, x->snapshot, x->snapshot_n);
-	put_node(w, i->virtual_size, i->filename, i->cluster_size, i->format,
-	    i->actual_size);
+	put_node(w, whole_sectors(i->virtual_size), i->filename,
+	    i->cluster_size, i->format, i->actual_size);
 	if (i->specific)
 		jout_tree(w, "format-specific", i->specific);
 	if (i->backing_full)

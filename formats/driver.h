@@ -284,6 +284,7 @@ struct image {
 	bool cipher_by_host; /* sectors are those of the host file */
 	char *backing_name, *backing_fmt; /* as recorded; NULL none */
 	char *backing_full;		  /* resolved, for img_info() */
+	char *tree_name;		  /* for img_info(); NULL: name */
 	bool opened;			  /* the driver's open() succeeded */
 	bool has_backing;      /* something is below, whether opened or not */
 	struct tables *tables; /* of the driver, or NULL */
@@ -348,5 +349,7 @@ const char *image_skip_here(const char *name);
 extern const struct driver bochs_driver, cloop_driver, dmg_driver, luks_driver,
     parallels_driver, qcow_driver, qcow2_driver, qed_driver, raw_driver,
     vdi_driver, vhdx_driver, vmdk_driver, vpc_driver;
+/* Storage as it is: see raw.c. */
+extern const struct driver file_driver, host_device_driver, nbd_driver;
 
 #endif

@@ -119,7 +119,7 @@ struct image *img_backing(struct image *img);
 uint32_t img_cluster_size(const struct image *img);
 
 struct img_info {
-	const char *filename;
+	const char *filename; /* json:{...} where a name is not enough */
 	const char *format;
 	uint64_t virtual_size; /* bytes                                */
 	int64_t actual_size;   /* bytes in use on the host; -1 unknown */

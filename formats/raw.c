@@ -5,6 +5,9 @@
  *
  * Everything is DATA in place: there is nothing to reserve or publish.  Holes
  * of the host file are holes of the disk (`refines`).
+ *
+ * Kinds of storage can be named as the format too: file, host_device, nbd.
+ * Then the image is the storage, all of it, and has to be of that kind.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -158,8 +161,16 @@ static int raw_describe(struct image *img, struct img_info *out, struct err *e)
 	return 0;
 }
 
+/* clang-format off */
+#define RAW_METHODS							\
+	.no_backing = true, .open = raw_open, .close = raw_close,	\
+	.map = raw_map, .create = raw_create,				\
+	.create_check = raw_create_check, .resize = raw_resize,		\
+	.describe = raw_describe
+/* clang-format on */
+
 const struct driver raw_driver = {
-    .no_backing = true,
+    RAW_METHODS,
     .info =
 	{
 	    .name = "raw",
@@ -168,13 +179,37 @@ const struct driver raw_driver = {
 	    .can_measure = true,
 	    .create_opts = create_opts,
 	},
-    .open = raw_open,
-    .close = raw_close,
-    .map = raw_map,
-    .create = raw_create,
-    .create_check = raw_create_check,
-    .resize = raw_resize,
     .measure = raw_measure,
     .walk = raw_walk,
-    .describe = raw_describe,
+};
+
+const struct driver file_driver = {
+    RAW_METHODS,
+    .info =
+	{
+	    .name = "file",
+	    .can_create = true,
+	    .can_resize = true,
+	    .create_opts = create_opts,
+	},
+};
+
+const struct driver host_device_driver = {
+    RAW_METHODS,
+    .info =
+	{
+	    .name = "host_device",
+	    .can_create = true,
+	    .create_opts = create_opts,
+	},
+};
+
+const struct driver nbd_driver = {
+    RAW_METHODS,
+    .info =
+	{
+	    .name = "nbd",
+	    .can_create = true,
+	    .create_opts = create_opts,
+	},
 };

@@ -242,13 +242,27 @@ static int check_prealloc(
 	return prealloc_read(o, &how, e);
 }
 
+/* A file is made; other storage has to be there. */
+static int check_kind(const struct driver *drv, const char *name, struct err *e)
+{
+	const char *kind = drv->info.name;
+
+	if (!storage_is_driver(kind) || !storage_check_kind(name, kind, e))
+		return 0;
+	err_prefix(e,
+	    "Protocol driver '%s' does not support image creation, and opening "
+	    "the image failed: ",
+	    kind);
+	return -1;
+}
+
 static int prepare(const struct driver *drv, struct create_args *a,
     bool unchecked, struct err *e)
 {
 	struct hints h;
 
 	if (prepare_common(drv, a, unchecked, e) || hints_read(a->o, &h, e) ||
-	    check_prealloc(drv, a->o, e))
+	    check_prealloc(drv, a->o, e) || check_kind(drv, a->known_as, e))
 		return -1;
 	return drv->create_check ? drv->create_check(a, e) : 0;
 }
@@ -370,9 +384,7 @@ int img_measure(const char *format, struct options *o, struct image *src,
 	const struct driver *drv = find_creator(format, e);
 	uint64_t size = 0;
 
-	if (!drv || check_known(drv, o, true, e))
-		return -1;
-	if (opts_check_types(img_file_opts, o, e))
+	if (!drv || check_known(drv, o, true, e) || check_types(drv, o, e))
 		return -1;
 	if (!drv->measure)
 		return err_unsupported(e,

@@ -76,6 +76,7 @@ void image_destroy(struct image *img)
 	free(img->backing_name);
 	free(img->backing_fmt);
 	free(img->backing_full);
+	free(img->tree_name);
 	free(img->name);
 	free(img);
 }
@@ -234,7 +235,8 @@ static int backing_facts(struct image *img, struct img_info *out, struct err *e)
 
 static int facts(struct image *img, struct img_info *out, struct err *e)
 {
-	*out = (struct img_info){.filename = img->name,
+	*out = (struct img_info){
+	    .filename = img->tree_name ? img->tree_name : img->name,
 	    .format = img->drv->info.name,
 	    .virtual_size = img_size(img),
 	    .actual_size = host_disk_len(img->file),

@@ -12,8 +12,10 @@
 #include <string.h>
 
 #include "image.h"
+#include "imagefile.h"
 #include "open.h"
 #include "registry.h"
+#include "treename.h"
 
 #define CHAIN_DEPTH_MAX 256u
 
@@ -43,6 +45,9 @@ static const struct driver *choose_driver(
 	drv = registry_find(format);
 	if (!drv)
 		err_unsupported(e, "Unknown driver '%s'", format);
+	else if (storage_is_driver(format) &&
+		 storage_check_kind(f->name, format, e))
+		return NULL;
 	return drv;
 }
 
@@ -278,22 +283,48 @@ static int tree_flags(struct options *o, struct img_open *how, struct err *e)
 	return err_is_set(e) ? -1 : 0;
 }
 
+/* An image in place of a file: whatever the one above is opened for, it reads
+ * all of what is in there. */
+static struct hostfile *file_in_image(
+    struct options *o, const struct level *l, struct err *e)
+{
+	struct img_open how = *l->how;
+	struct image *img;
+
+	how.flags &= IMG_O_RDWR | IMG_O_FORCE_SHARE;
+	how.flags |= IMG_O_DISCARD;
+	if (how.gate == IMG_GATE_METADATA)
+		how.gate = IMG_GATE_ALLOW;
+	how.format = how.snapshot = NULL;
+	how.options = NULL;
+	how.writable_depth = 0;
+	img = open_tree(o, l, &how, e);
+	return img ? image_as_file(img, e) : NULL;
+}
+
+static struct hostfile *open_file_node(
+    struct options *o, const struct level *l, struct err *e)
+{
+	const char *driver = options_get(o, "driver");
+
+	if (driver && !storage_is_driver(driver) && registry_find(driver))
+		return file_in_image(o, l, e);
+	return open_file_options(o, open_host_flags(l->how), e);
+}
+
 /*
  * The file node: `file.*`, or the whole tree where the driver named is a
  * protocol or only a file name is given.
  */
 static struct hostfile *tree_file(
-    struct options *o, const char **format, unsigned host_flags, struct err *e)
+    struct options *o, const struct level *l, struct err *e)
 {
-	const char *driver = options_get(o, "driver");
+	const char *driver = l->how->format;
 	const char *node = options_get(o, "file");
 	CLEANUP(options) struct options *sub = NULL;
 
-	*format = driver;
-	if (driver && storage_is_driver(driver)) {
-		*format = "raw";
-		return open_file_options(o, host_flags, e);
-	}
+	if (driver && storage_is_driver(driver))
+		return open_file_options(o, open_host_flags(l->how), e);
 	if (node) {
 		err_usage(e, "Cannot find device='%s' nor node-name='%s'", node,
 		    node);
@@ -309,7 +340,7 @@ static struct hostfile *tree_file(
 		err_usage(e, "A block device must be specified for \"file\"");
 		return NULL;
 	}
-	return open_file_options(sub, host_flags, e);
+	return open_file_node(sub, l, e);
 }
 
 static struct image *open_tree(struct options *o, const struct level *above,
@@ -320,14 +351,19 @@ static struct image *open_tree(struct options *o, const struct level *above,
 	    .above = above,
 	    .depth = above ? above->depth + 1 : 0};
 	struct hostfile *f;
+	struct image *img;
 
 	if (tree_flags(o, &mine, e))
 		return NULL;
-	f = tree_file(o, &mine.format, open_host_flags(&mine), e);
+	mine.format = options_get(o, "driver");
+	f = tree_file(o, &l, e);
 	if (!f)
 		return NULL;
 	l.path = f->name;
-	return open_layer(f, o, &l, e);
+	img = open_layer(f, o, &l, e);
+	if (img)
+		img->tree_name = tree_name(o, img->drv->info.name);
+	return img;
 }
 
 struct image *open_named_file(

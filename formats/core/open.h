@@ -17,6 +17,8 @@ bool storage_is_driver(const char *name);
  */
 struct hostfile *open_file_options(
     struct options *o, unsigned host_flags, struct err *e);
+/* Is what has that name storage of this kind, if it is there? */
+int storage_check_kind(const char *name, const char *driver, struct err *e);
 /* Does a colon come before the first slash: `nbd:...`, `json:...`? */
 bool name_has_protocol(const char *name);
 /* A path as users write it: `file:` is taken off, other protocols refused.

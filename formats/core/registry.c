@@ -20,6 +20,10 @@ static const struct driver *const registry[] = {
     &vpc_driver,
 };
 
+/* They are known by name alone. */
+static const struct driver *const storage[] = {
+    &file_driver, &host_device_driver, &nbd_driver};
+
 const struct driver *registry_at(unsigned i)
 {
 	return i < ARRAY_N(registry) ? registry[i] : NULL;
@@ -33,6 +37,9 @@ const struct driver *registry_find(const char *name)
 	for (unsigned i = 0; i < ARRAY_N(registry); i++)
 		if (!strcmp(registry[i]->info.name, name))
 			return registry[i];
+	for (unsigned i = 0; i < ARRAY_N(storage); i++)
+		if (!strcmp(storage[i]->info.name, name))
+			return storage[i];
 	return NULL;
 }
 

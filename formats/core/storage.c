@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "../host/nbd_name.h"
 #include "open.h"
@@ -88,6 +89,31 @@ char *storage_identity(const char *name)
 		same = nbd_address_name(&a, &ignored);
 	nbd_address_clear(&a);
 	return same;
+}
+
+int storage_check_kind(const char *name, const char *driver, struct err *e)
+{
+	bool remote = nbd_is_name(name), wants_device;
+	const char *path = remote ? name : open_plain_path(name, e);
+	struct stat st = {.st_mode = 0};
+	bool device;
+
+	if (!path)
+		return -1;
+	if (!strcmp(driver, "nbd"))
+		return remote ? 0
+			      : err_usage(e,
+				    "File name string for NBD must start with "
+				    "'nbd:'");
+	wants_device = !strcmp(driver, "host_device");
+	if (!remote && stat(path, &st) && wants_device)
+		return err_sys(e, errno, "Could not open '%s'", path);
+	device = S_ISBLK(st.st_mode) || S_ISCHR(st.st_mode);
+	if (!remote && device == wants_device)
+		return 0;
+	return err_usage(e, "'%s' driver requires '%s' to be %s", driver, name,
+	    wants_device ? "either a character or block device"
+			 : "a regular file");
 }
 
 /* ---- options ------------------------------------------------------------- */

@@ -15,6 +15,7 @@ $DIFFER_OPS	operations in a sequence (default: 6 to 12)
 $DIFFER_FORMATS	formats besides raw and qcow2 (default: none)
 $DIFFER_MAX	failures after which it ends (default 10)
 $DIFFER_SHRINK	seconds spent on making a failing sequence shorter (default 60)
+$DIFFER_JOBS	sequences at a time (default: as many as there are processors)
 """
 import os
 import sys
@@ -32,6 +33,7 @@ FIRST = int(os.environ.get("DIFFER_SEED", 1))
 COUNT = int(os.environ.get("DIFFER_N", 500))
 OPS_N = int(os.environ.get("DIFFER_OPS", 0))
 SHRINK_SECONDS = int(os.environ.get("DIFFER_SHRINK", 60))
+JOBS = int(os.environ.get("DIFFER_JOBS", os.cpu_count()))
 FAILURES_MAX = int(os.environ.get("DIFFER_MAX", 10))
 
 
@@ -160,7 +162,7 @@ def main():
     start = time.monotonic()
     failures = 0
     jobs = [(sys.argv[1], FIRST + i) for i in range(COUNT)]
-    with Pool(os.cpu_count(), quiet) as pool:
+    with Pool(JOBS, quiet) as pool:
         for seed, report in pool.imap_unordered(job, jobs):
             if not report:
                 continue
