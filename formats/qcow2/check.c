@@ -272,8 +272,8 @@ static void look_at_table(struct check *c, const struct qcow2_snapshot_table *t)
 
 	if (more) {
 		check_corrupt(c, more,
-		    "ERROR the snapshot table is too large: no room for "
-		    "%" PRIu64 " entries",
+		    "ERROR the snapshot table has no room for %" PRIu64
+		    " of its entries",
 		    more);
 		c->snapshots_bad = true;
 	}

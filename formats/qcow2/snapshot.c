@@ -125,6 +125,14 @@ static int read_entry(struct hostfile *f, bool salvage,
 	return read_tail(f, &n, s, e);
 }
 
+/* No more entries are looked for.  What lies past the end of the file reads as
+ * zeroes: the count in the header could make any number of snapshots of it. */
+static bool has_ended(
+    struct hostfile *f, const struct qcow2_snapshot_table *t, uint64_t host)
+{
+	return t->kept_len >= QCOW2_SNAPSHOTS_LEN_MAX || host >= host_size(f);
+}
+
 static int read_table(struct image *img, bool salvage,
     struct qcow2_snapshot_table *t, struct err *e)
 {
@@ -138,7 +146,7 @@ static int read_table(struct image *img, bool salvage,
 	if (!t->item)
 		return err_nomem(e);
 	while (t->n < h->snapshot_n &&
-	       !(salvage && t->kept_len >= QCOW2_SNAPSHOTS_LEN_MAX)) {
+	       !(salvage && has_ended(img->file, t, host))) {
 		struct qcow2_snapshot *s = &t->item[t->n++];
 		uint64_t at = host;
 

@@ -86,6 +86,21 @@ printf '\x80\0\0\x01\0\0\0\0' |
 expect_exit 1 "$IMGCTL" snapshot -c s before.qcow2
 expect_err 'could not be repaired: 1 errors'
 
+# A header that counts more snapshots than the file has room for: none is made
+# of what lies past its end.
+"$IMGCTL" create -q -f qcow2 -o cluster_size=4k many.qcow2 1M
+"$IMGCTL" snapshot -c one many.qcow2
+"$IMGCTL" snapshot -c two many.qcow2
+printf '\0\1\0\0' | dd of=many.qcow2 bs=1 seek=60 conv=notrunc status=none
+room=$(($(stat -c %s many.qcow2) / 40))
+expect_exit 1 "$IMGCTL" check many.qcow2
+expect_err 'of the snapshot table'
+expect_exit 0 "$IMGCTL" check -r all many.qcow2
+expect_exit 0 qemu-img check many.qcow2
+expect_exit 0 "$IMGCTL" snapshot -l many.qcow2
+expect_out two
+[ "$(wc -l <"$TMP/out")" -lt "$room" ]
+
 # Nobody else may use it, and it must be possible to write it.
 expect_exit 1 "$IMGCTL" check -r all \
 	--image-opts driver=qcow2,read-only=on,file.filename=images/leaks.qcow2
