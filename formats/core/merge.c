@@ -98,21 +98,35 @@ static int renew(struct image *img, void *arg, struct err *e)
 	return img->drv->renew_below(img, e);
 }
 
+/* Does the layer on the base know it by an identity? */
+static bool is_known(const struct img_merge *job)
+{
+	const struct image *above = job->top;
+
+	while (above->backing != job->base)
+		above = above->backing;
+	return above->drv == job->base->drv;
+}
+
 /*
  * The layers above hide what changes: what is seen through them stays the
  * same, so it is no first write to the base, whose identity they may know.
  */
 static int fill_base(const struct img_merge *job, struct err *e)
 {
-	bool first_done = atomic_exchange(&job->base->first_done, true);
+	bool known = is_known(job);
+	bool first_done = atomic_load(&job->base->first_done);
 	uint64_t size = round_up(img_size(job->top), SECTOR_LEN);
 	int rc = 0;
 
+	if (known)
+		atomic_store(&job->base->first_done, true);
 	if (size > img_size(job->base))
 		rc = img_resize(job->base, size, IMG_PREALLOC_OFF, e);
 	if (!rc)
 		rc = copy(job, e) || img_flush(job->base, e) ? -1 : 0;
-	atomic_store(&job->base->first_done, first_done);
+	if (known)
+		atomic_store(&job->base->first_done, first_done);
 	return rc;
 }
 

@@ -68,6 +68,7 @@ int vmdk_set_backing(struct image *img, const char *name, const char *format,
 		return err_nomem(e);
 	if (vmdk_desc_edit(
 		&text, "parentCID", "CID", e, "parentCID=%08" PRIx32, cid) ||
+	    vmdk_desc_edit(&text, VMDK_NEXT_PARENT, "parentCID", e, NULL) ||
 	    vmdk_desc_edit(&text, "parentFileNameHint", "createType", e,
 		name ? "parentFileNameHint=\"%s\"" : NULL, name)) {
 		free(text);

@@ -266,7 +266,7 @@ static int check_tables(struct check *c, struct err *e)
 	uint64_t head = SECTOR_LEN;
 
 	if (x->h.desc < 1024 && x->h.desc_n < 1024)
-		head = (1 + x->h.desc_n) * SECTOR_LEN;
+		head = (max_u64(1, x->h.desc) + x->h.desc_n) * SECTOR_LEN;
 	if (check_claim(c, "header", 0, head, e) ||
 	    claim_tables(c, x->gd_host, e) ||
 	    (x->rgd_host && claim_tables(c, x->rgd_host, e)))

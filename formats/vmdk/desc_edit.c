@@ -1,11 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * Changing the descriptor: another text, of which all lines but some stay.
- *
- * In a file of its own it is replaced as a whole; one that is inside a sparse
- * extent is written in place, into the room that it has.
- */
-#include <errno.h>
+/* Changing the descriptor: another text, of which all lines but some stay. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,88 +55,6 @@ int vmdk_desc_edit(char **text, const char *key, const char *after,
 	free(*text);
 	*text = changed;
 	return 0;
-}
-
-/* ---- storing it ------------------------------------------------------------
- */
-
-int vmdk_desc_store_cid(struct image *img, uint32_t cid, struct err *e)
-{
-	struct vmdk_desc *d = &vmdk_of(img)->desc;
-	const char *line = vmdk_desc_find(d->text, "CID"), *value;
-	char digits[9];
-
-	if (!line)
-		return 0;
-	value = vmdk_desc_value(line, "CID");
-	if (strspn(value, "0123456789abcdefABCDEF") != 8)
-		return 0;
-	snprintf(digits, sizeof digits, "%08" PRIx32, cid);
-	if (host_pwrite(
-		img->file, digits, 8, d->host + (uint64_t)(value - d->text), e))
-		return -1;
-	memcpy(d->text + (value - d->text), digits, 8);
-	d->cid = cid;
-	return 0;
-}
-
-bool vmdk_desc_fits(const struct image *img, const char *text)
-{
-	const struct vmdk *v = vmdk_of(img);
-
-	return strlen(text) <= (v->embedded ? v->desc.room : VMDK_DESC_LEN_MAX);
-}
-
-/* Zeroes fill the room that an embedded one had. */
-static int write_embedded(struct image *img, const char *text, struct err *e)
-{
-	const struct vmdk_desc *d = &vmdk_of(img)->desc;
-	size_t len = strlen(text), all = max_u64(len, strlen(d->text));
-	CLEANUP_FREE char *buf = calloc(1, all + 1);
-
-	if (!buf)
-		return err_nomem(e);
-	memcpy(buf, text, len);
-	return host_pwrite(img->file, buf, all, d->host, e) ||
-		       host_sync(img->file, e)
-		   ? -1
-		   : 0;
-}
-
-int vmdk_desc_store(struct image *img, char *text, struct err *e)
-{
-	struct vmdk *v = vmdk_of(img);
-	struct vmdk_desc next = {.host = v->desc.host, .room = v->desc.room};
-	int rc = vmdk_desc_parse(&next, text, img->name, v->embedded, e);
-
-	if (!rc && !vmdk_desc_fits(img, text))
-		rc = err_set(e, ERR_USAGE, ENOSPC,
-		    "%s: No space left in the descriptor", img->name);
-	if (!rc)
-		rc = v->embedded
-			 ? write_embedded(img, text, e)
-			 : host_replace(img->file, text, strlen(text), e);
-	if (rc) {
-		vmdk_desc_clear(&next);
-		return -1;
-	}
-	if (!next.create_type)
-		next.create_type = take(v->desc.create_type);
-	vmdk_desc_clear(&v->desc);
-	v->desc = next;
-	return 0;
-}
-
-bool vmdk_desc_is_old(struct image *img)
-{
-	const struct vmdk_desc *d = &vmdk_of(img)->desc;
-	size_t len = strlen(d->text);
-	CLEANUP_FREE char *found = calloc(1, len + 1);
-	struct err ignored = ERR_INIT;
-
-	return found &&
-	       !host_pread(img->file, found, len + 1, d->host, &ignored) &&
-	       !memcmp(found, d->text, len + 1);
 }
 
 /* ---- another size -----------------------------------------------------------

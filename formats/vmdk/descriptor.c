@@ -245,9 +245,10 @@ int vmdk_desc_parse(struct vmdk_desc *d, char *text, const char *name,
     bool embedded, struct err *e)
 {
 	d->text = text;
-	d->cid = d->parent_cid = VMDK_NO_PARENT;
+	d->cid = d->parent_cid = d->next_parent_cid = VMDK_NO_PARENT;
 	if (parse_cid(d, "CID", name, &d->cid, e) ||
 	    parse_cid(d, "parentCID", name, &d->parent_cid, e) ||
+	    parse_cid(d, VMDK_NEXT_PARENT, name, &d->next_parent_cid, e) ||
 	    parse_parent(d, name, e))
 		return -1;
 	d->create_type = vmdk_desc_get(d->text, "createType", e);

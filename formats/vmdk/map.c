@@ -299,6 +299,13 @@ static void flag_metadata(const struct vmdk_extent *x, struct extent *out)
 		out->flags |= EXT_F_META;
 }
 
+int vmdk_wrong_parent(const struct image *img, struct err *e)
+{
+	return err_set(e, ERR_DAMAGED, EINVAL,
+	    "%s: its parent was changed since: its CID is not %08x", img->name,
+	    vmdk_of(img)->desc.parent_cid);
+}
+
 static int look(struct image *img, uint64_t guest, uint64_t len,
     struct extent *out, struct err *e)
 {
@@ -324,9 +331,7 @@ static int look(struct image *img, uint64_t guest, uint64_t len,
 	if (rc)
 		return -1;
 	if (out->kind == EXT_HOLE && v->wrong_parent)
-		return err_set(e, ERR_DAMAGED, EINVAL,
-		    "%s: its parent was changed since: its CID is not %08x",
-		    img->name, v->desc.parent_cid);
+		return vmdk_wrong_parent(img, e);
 	flag_metadata(x, out);
 	return 0;
 }

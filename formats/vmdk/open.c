@@ -266,12 +266,14 @@ static int start(struct image *img, struct err *e)
 {
 	struct vmdk *v = vmdk_of(img);
 	const struct image *parent = img->backing;
+	bool checked = v->desc.parent && parent && parent->drv == &vmdk_driver;
 
-	v->wrong_parent = v->desc.parent && parent &&
-			  parent->drv == &vmdk_driver &&
-			  vmdk_of(parent)->desc.cid != v->desc.parent_cid;
+	v->wrong_parent =
+	    checked && !vmdk_desc_knows(&v->desc, vmdk_of(parent)->desc.cid);
 	if (!image_writable(img) || (img->flags & IMG_O_CHECK))
 		return 0;
+	if (vmdk_desc_go_home(img, e) || (checked && vmdk_desc_settle(img, e)))
+		return -1;
 	for (size_t i = 0; i < v->n; i++) {
 		struct vmdk_extent *x = &v->extent[i];
 
@@ -336,4 +338,5 @@ const struct driver vmdk_driver = {
     .measure = vmdk_measure,
     .describe = vmdk_describe,
     .set_backing = vmdk_set_backing,
+    .renew_below = vmdk_renew_below,
 };

@@ -48,6 +48,7 @@
 #define VMDK_DESC_LEN_MAX  (1u << 20)	      /* of one that is read */
 #define VMDK_EXTENTS_MAX   2048u
 #define VMDK_NO_PARENT	   0xffffffffu
+#define VMDK_NEXT_PARENT   "#nextParentCID" /* a comment to others */
 
 /* Markers of stream-optimized extents. */
 #define VMDK_MARK_LEN	 12u /* bytes before the data of a packed grain */
@@ -75,6 +76,7 @@ struct vmdk_desc {
 	uint64_t host; /* where it is in the image's file */
 	uint64_t room; /* bytes that it may take there */
 	uint32_t cid, parent_cid;
+	uint32_t next_parent_cid; /* the parent is about to get; or none */
 	char *create_type;
 	char *parent; /* file name of the parent; NULL: none */
 	struct vmdk_line *line;
@@ -101,7 +103,7 @@ int vmdk_check_parent_cid(const char *name, uint32_t cid, struct err *e);
 /* A CID that no image has yet, as likely as that can be. */
 uint32_t vmdk_cid_new(void);
 
-/* ---- changing it (desc_edit.c) ------------------------------------------- */
+/* ---- changing it (desc_edit.c, desc_store.c) ----------------------------- */
 
 /* *text, malloc'd, with the line of a key changed, added after that of `after`,
  * or (fmt NULL) left out. */
@@ -110,8 +112,14 @@ int vmdk_desc_edit(char **text, const char *key, const char *after,
 bool vmdk_desc_fits(const struct image *img, const char *text);
 /* Put another text in place, durable; takes it over, malloc'd. */
 int vmdk_desc_store(struct image *img, char *text, struct err *e);
-/* Another CID, in place, not durable yet. */
+/* What a crash has left elsewhere goes where it belongs. */
+int vmdk_desc_go_home(struct image *img, struct err *e);
+/* Another CID, durable. */
 int vmdk_desc_store_cid(struct image *img, uint32_t cid, struct err *e);
+/* Is it that of the parent, or the one that it was about to get? */
+bool vmdk_desc_knows(const struct vmdk_desc *d, uint32_t cid);
+/* The parent, which is open, has got it, or it has not. */
+int vmdk_desc_settle(struct image *img, struct err *e);
 /* The disk has `size` bytes, and its extents are the first `n` that it has, the
  * last of them of `len` bytes, and those of the lines in `more`. */
 int vmdk_desc_resize(struct image *img, size_t n, uint64_t len,
@@ -277,5 +285,8 @@ int vmdk_resize(struct image *img, uint64_t size, enum img_prealloc prealloc,
     struct err *e);
 int vmdk_set_backing(struct image *img, const char *name, const char *format,
     bool trial, struct err *e);
+int vmdk_renew_below(struct image *img, struct err *e);
+/* Says that the parent is another one. Returns -1. */
+int vmdk_wrong_parent(const struct image *img, struct err *e);
 
 #endif

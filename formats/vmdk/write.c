@@ -26,10 +26,12 @@
 /* A child that was made before must see that its parent is another one. */
 int vmdk_first_write(struct image *img, struct err *e)
 {
-	return vmdk_desc_store_cid(img, vmdk_cid_new(), e) ||
-		       host_sync(img->file, e)
-		   ? -1
-		   : 0;
+	int rc;
+
+	rwlock_excl(&img->meta);
+	rc = vmdk_desc_store_cid(img, vmdk_cid_new(), e);
+	rwlock_excl_end(&img->meta);
+	return rc;
 }
 
 /* [host, host + len) is metadata, and of nobody else. */

@@ -42,6 +42,21 @@ make_top()
 	holds "$top" ../base.raw
 }
 
+# told OTHER: what else stands on a base that was committed to sees that, where
+# the format has identities.
+told()
+{
+	case $format in
+	vmdk | vhdx) ;;
+	*) return 0 ;;
+	esac
+	expect_exit 1 "$IMGCTL" convert -O raw "$1" none
+	grep -q "$1: .*parent" "$TMP/err" || fail "$(cat "$TMP/err")"
+	expect_exit 1 "$IMGCTL" commit "$1"
+	ours rebase -u -b "$below" -F "$format" "$1"
+	holds "driver=$format,file.filename=$1" ../base.raw
+}
+
 committed()
 {
 	if [ "$backing" = - ]; then
@@ -49,9 +64,11 @@ committed()
 		return
 	fi
 	make_top
+	ours create -q -f "$format" -b "$below" -F "$format" "other.$format"
 	ours commit "${over[@]}" "$top_it"
 	holds "driver=$format,file.filename=$below" ../base.raw
 	holds "$top" ../base.raw
+	told "other.$format"
 	used "driver=$format,file.filename=$below"
 	used "$top"
 }

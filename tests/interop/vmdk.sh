@@ -230,11 +230,25 @@ expect_exit 0 qemu-img compare child.vmdk base.vmdk
 expect_exit 0 qemu-img compare child.vmdk base.vmdk
 "$IMGCTL" commit -q child.vmdk
 expect_exit 0 qemu-img compare other.vmdk base.vmdk
-# The child reads on.
+# The child reads on, and others are told.
 expect_exit 0 "$IMGCTL" compare child.vmdk base.vmdk
 expect_exit 0 qemu-img compare child.vmdk base.vmdk
+"$IMGCTL" create -q -f qcow2 -b other.vmdk -F vmdk child.qcow2
+qemu-io -c "write -P 8 1M 4k" child.qcow2 >/dev/null
+"$IMGCTL" commit -q child.qcow2
+expect_exit 1 "$IMGCTL" convert -O raw child.vmdk none.raw
+expect_err "its parent was changed since"
+"$IMGCTL" rebase -q -u -b other.vmdk -F vmdk child.vmdk
+# Digits that are not eight: the descriptor gets another line.
+cp other.vmdk few.vmdk
+sed -i '1,/^CID=/s/^CID=.*/CID=00000abc/' few.vmdk
+sed -i '1,/^CID=/s/^CID=00000/CID=/;s/^parentCID=f*$/&     /' few.vmdk
+[ "$(cid few.vmdk)" = 2748 ] || fail "few.vmdk: $(cid few.vmdk)"
+"$IMGCTL" bench -q -f vmdk -w -c 1 --pattern=5 few.vmdk >/dev/null
+[ "$(cid few.vmdk)" != 2748 ] || fail "written, and its CID is the same"
+expect_exit 0 qemu-img check -q few.vmdk
 "$IMGCTL" rebase -q -b '' child.vmdk
-expect_exit 0 qemu-img compare child.vmdk base.vmdk
+expect_exit 0 qemu-img compare child.vmdk other.vmdk
 [ "$(cid child.vmdk parent-cid)" = 4294967295 ] || fail "it has a parent CID"
 expect_exit 1 "$IMGCTL" create -f vmdk -b disk -F raw none.vmdk
 expect_err "backing_file must be a vmdk image"
