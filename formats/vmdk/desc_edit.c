@@ -148,8 +148,12 @@ int vmdk_desc_resize(struct image *img, size_t n, uint64_t len,
 {
 	char *text = NULL;
 	size_t text_len = 0;
-	FILE *out = open_memstream(&text, &text_len);
+	FILE *out;
 
+	/* An ESX extent alone has none. */
+	if (!*vmdk_of(img)->desc.text)
+		return 0;
+	out = open_memstream(&text, &text_len);
 	if (!out)
 		return err_nomem(e);
 	put_text(out, vmdk_of(img)->desc.text, n, len, more);

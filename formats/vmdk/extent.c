@@ -175,11 +175,12 @@ static int open_cowd(struct image *img, struct vmdk_extent *x, struct err *e)
 		return err_set(e, ERR_NOT_FORMAT, EINVAL,
 		    "%s: ESX sparse extent: it has no COWD header",
 		    x->file->name);
-	if (take_geometry(
-		x, le32(buf + 12), le32(buf + 16), VMDK_COWD_GT_N, 4, e))
+	if (take_geometry(x, le32(buf + VMDK_COWD_CAPACITY),
+		le32(buf + VMDK_COWD_GRAIN), VMDK_COWD_GT_N, 4, e))
 		return -1;
-	x->gd_n = min_u64(x->gd_n, le32(buf + 24));
-	x->gd_host = (uint64_t)le32(buf + 20) * SECTOR_LEN;
+	x->gd_n = min_u64(x->gd_n, le32(buf + VMDK_COWD_GD_N));
+	x->gd_host = (uint64_t)le32(buf + VMDK_COWD_GD) * SECTOR_LEN;
+	x->free_end = (uint64_t)le32(buf + VMDK_COWD_FREE) * SECTOR_LEN;
 	return check_gd(x, "grain directory", x->gd_host, 4, e);
 }
 

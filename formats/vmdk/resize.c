@@ -44,10 +44,10 @@ static int check_extent(
 {
 	const struct vmdk *v = vmdk_of(img);
 
-	if (x->kind != VMDK_FLAT && x->kind != VMDK_SPARSE)
+	if (x->kind == VMDK_ZERO || x->kind == VMDK_SE)
 		return err_unsupported(e,
 		    "%s: extents of type %s cannot be resized: convert it",
-		    img->name, *x->type ? x->type : "VMFSSPARSE");
+		    img->name, x->type);
 	for (size_t i = 0; i < v->n; i++)
 		if (&v->extent[i] != x && v->extent[i].file &&
 		    same_file(v->extent[i].file, x->file))
@@ -76,7 +76,11 @@ static int check(const struct image *img, uint64_t size,
 	for (; x < v->extent + v->n; x++)
 		if (check_extent(img, x, e))
 			return -1;
-	if (prealloc != IMG_PREALLOC_OFF && x[-1].kind == VMDK_SPARSE)
+	if (x[-1].kind == VMDK_COW && size - x[-1].guest > VMDK_COWD_LEN_MAX)
+		return err_set(e, ERR_USAGE, EFBIG,
+		    "%s: extents of type VMFSSPARSE have at most %llu bytes",
+		    img->name, (unsigned long long)VMDK_COWD_LEN_MAX);
+	if (prealloc != IMG_PREALLOC_OFF && x[-1].kind != VMDK_FLAT)
 		return err_unsupported(e,
 		    "%s: sparse VMDK images cannot be preallocated", img->name);
 	return 0;

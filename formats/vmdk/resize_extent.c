@@ -31,7 +31,9 @@ static int write_gd(struct vmdk_extent *x, uint64_t from, uint64_t to,
 	for (uint64_t i = 0; i < gd_n; i++) {
 		uint64_t host;
 
-		if (i >= x->gd_n) {
+		if (i >= x->gd_n && x->kind == VMDK_COW) {
+			host = 0;
+		} else if (i >= x->gd_n) {
 			host = gt_host;
 			gt_host += round_up(x->gt_len, SECTOR_LEN);
 		} else if (vmdk_gde(x, from, i, &host, e)) {
@@ -42,12 +44,14 @@ static int write_gd(struct vmdk_extent *x, uint64_t from, uint64_t to,
 	return host_pwrite(x->file, buf, len, to, e);
 }
 
-/* Space for a directory with its new tables, which are zeroes. */
+/* Space for a directory with its new tables, which are zeroes; a COWD makes
+ * those when they are needed. */
 static int take_gd(
     struct vmdk_extent *x, uint64_t gd_n, uint64_t *gd_host, struct err *e)
 {
 	uint64_t gd_len = round_up(gd_n * 4, SECTOR_LEN), got;
-	uint64_t gts = (gd_n - x->gd_n) * round_up(x->gt_len, SECTOR_LEN);
+	uint64_t gt_n = x->kind == VMDK_COW ? 0 : gd_n - x->gd_n;
+	uint64_t gts = gt_n * round_up(x->gt_len, SECTOR_LEN);
 	uint64_t len = round_up(gd_len + gts, x->grain_len);
 
 	if (space_take(&x->space, len, len, gd_host, &got, e) ||
@@ -145,11 +149,31 @@ void vmdk_extent_ungrow(
 	rwlock_excl_end(&img->meta);
 }
 
+/* Others put new data behind all that is there. */
+static int switch_cowd(struct vmdk_extent *x, uint64_t len, struct err *e)
+{
+	uint64_t end = max_u64(x->free_end, space_end(&x->space));
+	uint8_t p[SECTOR_LEN];
+
+	if (host_pread(x->file, p, sizeof p, 0, e))
+		return -1;
+	put_le32(p + VMDK_COWD_CAPACITY, (uint32_t)(len / SECTOR_LEN));
+	put_le32(p + VMDK_COWD_GD, (uint32_t)(x->gd_host / SECTOR_LEN));
+	put_le32(p + VMDK_COWD_GD_N, (uint32_t)x->gd_n);
+	put_le32(p + VMDK_COWD_FREE, (uint32_t)(end / SECTOR_LEN));
+	if (host_pwrite(x->file, p, sizeof p, 0, e) || host_sync(x->file, e))
+		return -1;
+	x->free_end = end;
+	return 0;
+}
+
 /* Of a stream, which names no tables before it is closed, only the size. */
 int vmdk_extent_switch(struct vmdk_extent *x, uint64_t len, struct err *e)
 {
 	if (x->kind == VMDK_FLAT)
 		return host_sync(x->file, e);
+	if (x->kind == VMDK_COW)
+		return switch_cowd(x, len, e);
 	x->h.capacity = len / SECTOR_LEN;
 	if (!x->compressed) {
 		x->h.gd = x->gd_host / SECTOR_LEN;

@@ -41,6 +41,7 @@
 #define VMDK_GRAIN_LEN_MAX (64u << 20)
 #define VMDK_GT_N	   512u /* entries of a hosted grain table, at most */
 #define VMDK_COWD_GT_N	   4096u
+#define VMDK_COWD_LEN_MAX  ((uint64_t)UINT32_MAX * SECTOR_LEN) /* of a disk */
 #define VMDK_GTE_ZERO	   1u /* with VMDK_F_ZERO_GTE */
 #define VMDK_HOST_MAX	   ((uint64_t)UINT32_MAX * SECTOR_LEN)
 #define VMDK_DESC_HOST	   512u		      /* of an embedded descriptor */
@@ -149,6 +150,15 @@ void vmdk_header_pack(const struct vmdk_header *h, uint8_t buf[SECTOR_LEN]);
 int vmdk_header_write(
     struct hostfile *f, const struct vmdk_header *h, struct err *e);
 
+/* That of an ESX extent: 32-bit numbers, in one sector. */
+enum {
+	VMDK_COWD_CAPACITY = 12, /* sectors */
+	VMDK_COWD_GRAIN = 16,
+	VMDK_COWD_GD = 20,
+	VMDK_COWD_GD_N = 24, /* entries */
+	VMDK_COWD_FREE = 28, /* the next sector that others take for new data */
+};
+
 /* ---- the image ---------------------------------------------------------- */
 
 struct vmdk_stream;
@@ -172,6 +182,7 @@ struct vmdk_extent {
 	bool lost_footer;	/* of a stream, and its tables were recovered */
 	struct space space;	/* of writable ones */
 	struct clusterset meta; /* sectors of metadata, of writable ones */
+	uint64_t free_end;	/* COW: host byte, as the header says */
 	uint64_t first_end;	/* host byte: the end of the space at first */
 	struct clusterset
 	    ours; /* grain tables that were changed: see write.c */

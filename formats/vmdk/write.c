@@ -357,6 +357,20 @@ int vmdk_unmap(struct image *img, uint64_t guest, uint64_t len,
 /* ---- commit
  * ------------------------------------------------------------------ */
 
+/* Others put what is new there: it goes up before entries point to ours. */
+static int raise_free_end(struct vmdk_extent *x, uint64_t end, struct err *e)
+{
+	uint8_t p[4];
+
+	if (x->kind != VMDK_COW || end <= x->free_end)
+		return 0;
+	put_le32(p, (uint32_t)(end / SECTOR_LEN));
+	if (host_pwrite(x->file, p, sizeof p, VMDK_COWD_FREE, e))
+		return -1;
+	x->free_end = end;
+	return 0;
+}
+
 static int commit_extent(
     struct image *img, struct vmdk_extent *x, struct err *e)
 {
@@ -372,8 +386,11 @@ static int commit_extent(
 	rwlock_shared_end(&img->meta);
 	/* New grains that were not written to their end get one.  If that
 	 * fails, reads past the end of the file give the same zeroes. */
-	if (tables_dirty_len(x->tables))
+	if (tables_dirty_len(x->tables)) {
 		host_grow(x->file, end, &ignored);
+		if (raise_free_end(x, end, e))
+			return -1;
+	}
 	return tables_commit(x->tables, NULL, image_commit_mark, img, e);
 }
 
