@@ -82,7 +82,7 @@ KINDS = {kind.name: kind for kind in (
     Kind("raw", "raw", checked=False),
     Kind("qcow2", "qcow2", "cluster_size=4k", backing=True),
     Kind("vmdk", "vmdk", "subformat=monolithicSparse", backing=True,
-         damage=redundant_entry),
+         replays=True, damage=redundant_entry),
     Kind("split", "vmdk", "subformat=twoGbMaxExtentSparse", files=2,
          cuts=False),
     Kind("flat", "vmdk", "subformat=monolithicFlat", files=2, checked=False),
