@@ -32,9 +32,9 @@ static const struct scene {
     {"qcow", "qcow", NULL, 1023},
     {"vpc", "vpc", "force_size=on", 200},
     {"vhdx", "vhdx", "block_size=1M", 1000},
-    {"vmdk", "vmdk", "zeroed_grain=on", 101},
-    {"vmdk without zeroes", "vmdk", NULL, 101},
-    {"vmdk stream", "vmdk", "subformat=streamOptimized", 101},
+    {"vmdk", "vmdk", "zeroed_grain=on", 1000},
+    {"vmdk without zeroes", "vmdk", NULL, 1000},
+    {"vmdk stream", "vmdk", "subformat=streamOptimized", 1000},
 };
 
 struct trial {
