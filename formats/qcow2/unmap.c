@@ -162,7 +162,7 @@ static int unmap_slice(struct image *img, struct table *slice, uint32_t ix,
  * *done: false where zeroes have to be written.
  */
 static int zero_subclusters(struct image *img, struct table *slice, uint32_t ix,
-    unsigned first, unsigned end, bool *done, struct err *e)
+    uint64_t guest, unsigned first, unsigned end, bool *done, struct err *e)
 {
 	struct qcow2 *q = qcow2_of(img);
 	struct qcow2_entry n;
@@ -170,6 +170,8 @@ static int zero_subclusters(struct image *img, struct table *slice, uint32_t ix,
 
 	qcow2_entry_get(q, slice, ix, &n);
 	*done = false;
+	if (qcow2_entry_check(img, &n, guest, e))
+		return -1;
 	if (n.l2 & QCOW2_PACKED)
 		return 0;
 	for (unsigned i = first; i < end; i++) {
@@ -197,7 +199,8 @@ static int unmap_part(struct image *img, struct table *slice, uint32_t ix,
 	uint64_t end = min_u64(in_cl + *len, q->cluster_len);
 	bool done;
 
-	if (zero_subclusters(img, slice, ix, (unsigned)(in_cl / q->sub_len),
+	if (zero_subclusters(img, slice, ix, guest,
+		(unsigned)(in_cl / q->sub_len),
 		(unsigned)div_up(end, q->sub_len), &done, e))
 		return -1;
 	*len = done ? end - in_cl : 0;
