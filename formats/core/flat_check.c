@@ -4,7 +4,7 @@
  *
  * One pass claims the space of every block, which finds what has two owners
  * and what has none.  A second one, of a repair, gives copies to all but the
- * first of those that share.
+ * first of those that share, and to blocks that lie on what is no block's.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -67,9 +67,10 @@ static int check_block(struct flat *f, uint64_t ix, const struct flat_block *b,
 	return rc < 0 ? -1 : 0;
 }
 
+/* Whoever comes first keeps its space. */
 struct unshare {
 	struct flat_check *c;
-	struct clusterset kept; /* units that the first owner keeps */
+	struct space kept;
 };
 
 static int unshare_block(struct flat *f, uint64_t ix,
@@ -77,15 +78,15 @@ static int unshare_block(struct flat *f, uint64_t ix,
 {
 	struct unshare *u = arg;
 	struct flat_block next = {.kind = EXT_DATA};
-	uint64_t unit, n, got;
+	uint64_t got;
+	int rc;
 
 	if (fault || b->kind != EXT_DATA ||
 	    !space_shared(&f->space, b->host, f->space_len))
 		return 0;
-	unit = (b->host - f->space.base) / f->space.unit_len;
-	n = div_up(f->space_len, f->space.unit_len);
-	if (!clusterset_any(&u->kept, unit, n))
-		return clusterset_add(&u->kept, unit, n, e);
+	rc = space_claim(&u->kept, b->host, f->space_len, e);
+	if (rc <= 0)
+		return rc;
 	if (flat_take(f, 1, &next.host, &got, e) ||
 	    duplicate(f->img->file, b->host, next.host, f->space_len, e) ||
 	    flat_put(f, ix, &next, e))
@@ -94,14 +95,37 @@ static int unshare_block(struct flat *f, uint64_t ix,
 	return image_commit_due(f->img) ? image_commit(f->img, e) : 0;
 }
 
-static int give_copies(struct flat_check *c, struct err *e)
+/* What is no block's comes before all blocks. */
+static int keep_structures(struct flat *f, struct space *kept,
+    int (*structures)(struct flat *f, struct err *e), struct err *e)
 {
+	struct space now = f->space;
+	int rc;
+
+	if (space_scan_begin(kept, e))
+		return -1;
+	if (!structures)
+		return 0;
+	f->space = *kept;
+	rc = structures(f, e);
+	*kept = f->space;
+	f->space = now;
+	return rc;
+}
+
+static int give_copies(struct flat_check *c,
+    int (*structures)(struct flat *f, struct err *e), struct err *e)
+{
+	const struct space *s = &c->f->space;
 	struct unshare u = {.c = c};
 	int rc;
 
-	clusterset_init(&u.kept);
-	rc = flat_each(c->f, unshare_block, &u, e);
-	clusterset_destroy(&u.kept);
+	space_init(&u.kept, s->base, s->unit_len, space_end(s),
+	    s->base + s->max_ix * s->unit_len);
+	rc = keep_structures(c->f, &u.kept, structures, e);
+	if (!rc)
+		rc = flat_each(c->f, unshare_block, &u, e);
+	space_destroy(&u.kept);
 	return rc;
 }
 
@@ -119,7 +143,7 @@ static int scan(struct flat_check *c,
 	space_scan_end(s);
 	c->hole_n = s->free_n / units;
 	c->tail_n = (end - min_u64(end, s->end_ix)) / units;
-	if (c->repair && s->shared.n && give_copies(c, e))
+	if (c->repair && s->shared.n && give_copies(c, structures, e))
 		return -1;
 	c->end = space_end(s);
 	return 0;

@@ -9,7 +9,8 @@
  * reader sees.  Others are read through (core/readcheck.h).
  *
  * A repair writes single entries in place: the one that is read gets what the
- * redundant one says where that is right, else nothing; then the redundant
+ * redundant one says where that is right, else a copy of a grain that has
+ * another owner, else nothing; then the redundant
  * table becomes equal.  Each step alone leaves nothing worse than it was. While
  * it is not known what all tables said, no grain is given up (check_leaks.c).
  *
@@ -19,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../core/duplicate.h"
 #include "check.h"
 
 void check_report_leak(struct check *c, const char *what, uint64_t number)
@@ -118,13 +120,51 @@ bool check_is_right(struct check *c, const uint8_t *gt, uint32_t ix)
 	return false;
 }
 
+/* Another grain at the end of the file, with what the one at `host` has. */
+static int give_copy(
+    const struct check *c, uint64_t host, uint64_t *to, struct err *e)
+{
+	struct hostfile *f = c->x->file;
+	uint64_t len = c->x->grain_len, end = host_size(f);
+
+	*to = round_up(end - c->lag, len) + c->lag;
+	if (*to + len > VMDK_HOST_MAX)
+		return err_set(e, ERR_SYSTEM, ENOSPC,
+		    "%s: a sparse extent takes at most 2 TiB", f->name);
+	return host_grow(f, *to + len, e) ||
+		       duplicate(f, host, *to, min_u64(len, end - host), e) ||
+		       host_sync(f, e)
+		   ? -1
+		   : 0;
+}
+
+/* Is it a grain of this or that entry, nobody can tell?  A COWD would have to
+ * say in its header too that there is one more. */
+static bool is_shared(struct check *c, uint32_t ix, uint64_t *host)
+{
+	const struct vmdk_extent *x = c->x;
+
+	return x->kind == VMDK_SPARSE &&
+	       vmdk_gte_get(x, c->gt, ix, vmdk_end(x), host) == VMDK_GTE_DATA &&
+	       !clusterset_any(
+		   &c->meta, *host / SECTOR_LEN, x->grain_len / SECTOR_LEN);
+}
+
 static int fix_entry(
     struct check *c, uint64_t gt_host, uint32_t ix, struct err *e)
 {
 	uint8_t *p = c->gt + 4 * (size_t)ix;
-	bool from_copy = c->copy && check_is_right(c, c->copy, ix);
+	uint64_t host, to;
+	uint32_t entry = 0;
 
-	put_le32(p, from_copy ? le32(c->copy + 4 * (size_t)ix) : 0);
+	if (c->copy && check_is_right(c, c->copy, ix)) {
+		entry = le32(c->copy + 4 * (size_t)ix);
+	} else if (is_shared(c, ix, &host)) {
+		if (give_copy(c, host, &to, e))
+			return -1;
+		entry = (uint32_t)(to / SECTOR_LEN);
+	}
+	put_le32(p, entry);
 	c->corruptions_fixed++;
 	return host_pwrite(c->x->file, p, 4, gt_host + 4 * (uint64_t)ix, e);
 }

@@ -6,6 +6,7 @@
 
 #include "check.h"
 #include "formats/core/object.h"
+#include "formats/core/units.h"
 #include "formats/image.h"
 
 static void need_key(void)
@@ -78,6 +79,53 @@ static void show(void *arg, struct crashfile *c, unsigned barrier)
 void crash_watch(struct crashfile *c, struct crash_watch *w)
 {
 	crashfile_on_sync(c, show, w);
+}
+
+#define SMALL_BLOCK 4096u
+
+static void small_vdi(struct hostfile *f, uint64_t size)
+{
+	uint32_t block_n = (uint32_t)div_up(size, SMALL_BLOCK);
+	struct err e = ERR_INIT;
+	uint8_t buf[512];
+
+	assert_ok(host_pread(f, buf, sizeof buf, 0, &e), &e);
+	put_le32(buf + 376, SMALL_BLOCK);
+	put_le32(buf + 384, block_n);
+	assert_ok(host_pwrite(f, buf, sizeof buf, 0, &e), &e);
+	memset(buf, 0xff, sizeof buf);
+	assert_true(4ull * block_n <= sizeof buf);
+	assert_ok(host_pwrite(f, buf, 4ull * block_n, 512, &e), &e);
+}
+
+/* The header has a sum of its bytes, itself left out. */
+static void small_vpc(struct hostfile *f, uint64_t size)
+{
+	uint32_t block_n = (uint32_t)div_up(size, SMALL_BLOCK), sum = 0;
+	struct err e = ERR_INIT;
+	uint8_t buf[1024];
+
+	assert_ok(host_pread(f, buf, sizeof buf, 512, &e), &e);
+	put_be32(buf + 28, block_n);
+	put_be32(buf + 32, SMALL_BLOCK);
+	put_be32(buf + 36, 0);
+	for (size_t i = 0; i < sizeof buf; i++)
+		sum += buf[i];
+	put_be32(buf + 36, ~sum);
+	/* The sector of the table that is there. */
+	assert_true(4ull * block_n <= 512);
+	assert_ok(host_pwrite(f, buf, sizeof buf, 512, &e), &e);
+}
+
+void crash_small_blocks(struct hostfile *f, const char *format, uint64_t size)
+{
+	struct err e = ERR_INIT;
+
+	if (!strcmp(format, "vdi"))
+		small_vdi(f, size);
+	else if (!strcmp(format, "vpc"))
+		small_vpc(f, size);
+	assert_ok(host_sync(f, &e), &e);
 }
 
 unsigned crash_unclosed_n(const char *format)

@@ -34,6 +34,9 @@ struct crash_watch {
 /* Until crashfile_on_sync(c, NULL, NULL). */
 void crash_watch(struct crashfile *c, struct crash_watch *w);
 
+/* An image without data gets blocks of 4 KiB, where `create` cannot make it so:
+ * dynamic VDI, VHD. */
+void crash_small_blocks(struct hostfile *f, const char *format, uint64_t size);
 /* What a check calls corruption where an image was only not closed. */
 unsigned crash_unclosed_n(const char *format);
 /* Our check finds leaks at worst in an image that a crash left. */

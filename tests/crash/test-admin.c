@@ -33,22 +33,6 @@ static const struct admin_scene scenes[] = {
     {"static=off", 16 * KiB, false, false, "vdi"},
 };
 
-/* VDI with blocks as small as there are, so that its map has many entries. */
-static void small_blocks(struct hostfile *f, uint64_t size)
-{
-	uint32_t block_n = (uint32_t)(size / 4096);
-	struct err e = ERR_INIT;
-	uint8_t buf[512];
-
-	assert_ok(host_pread(f, buf, sizeof buf, 0, &e), &e);
-	put_le32(buf + 376, 4096);
-	put_le32(buf + 384, block_n);
-	assert_ok(host_pwrite(f, buf, sizeof buf, 0, &e), &e);
-	memset(buf, 0xff, sizeof buf);
-	assert_ok(host_pwrite(f, buf, 4ull * block_n, 512, &e), &e);
-	assert_ok(host_sync(f, &e), &e);
-}
-
 static void make(struct admin *w)
 {
 	const struct admin_scene *s = w->scene;
@@ -58,8 +42,7 @@ static void make(struct admin *w)
 	assert_no_error(&e);
 	crash_create(w->crash, admin_format(s), s->size, s->options, NULL);
 	w->file = crashfile_host(w->crash);
-	if (!strcmp(admin_format(s), "vdi"))
-		small_blocks(w->file, s->size);
+	crash_small_blocks(w->file, admin_format(s), s->size);
 	admin_start(w);
 }
 
