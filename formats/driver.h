@@ -340,6 +340,12 @@ int image_resize(struct image *img, uint64_t size, enum img_prealloc prealloc,
     struct err *e);
 /* For tables_commit(): what is in quarantine now is covered by this commit. */
 void image_commit_mark(void *img);
+/*
+ * What is below the image is not what it stands on, by an identity of that:
+ * `what` it is called, what it `is` and what it `was`.  Returns -1.
+ */
+int image_wrong_parent(const struct image *img, const char *what,
+    const char *is, const char *was, struct err *e);
 /* `name`, if relative, as seen from the folder of the image `base`.  malloc'd;
  * NULL when out of memory. */
 char *image_resolve(const char *base, const char *name, struct err *e);

@@ -249,6 +249,18 @@ static int facts(struct image *img, struct img_info *out, struct err *e)
 	return img->drv->describe ? img->drv->describe(img, out, e) : 0;
 }
 
+int image_wrong_parent(const struct image *img, const char *what,
+    const char *is, const char *was, struct err *e)
+{
+	err_set(e, ERR_DAMAGED, EINVAL,
+	    "%s: the parent %s is not what it was: its %s is %s, must be %s",
+	    img->name, img->backing->name, what, is, was);
+	if (img->drv->set_backing)
+		err_hint(e,
+		    "If that does not matter: rebase -u with the same name.");
+	return -1;
+}
+
 int img_info(struct image *img, struct img_info *out, struct err *e)
 {
 	int rc;

@@ -62,8 +62,7 @@ static void lock_range(const struct image *img, uint64_t len, uint64_t off,
 	rawguard_widen(img, start, end);
 }
 
-/* The driver knows of the first change before it can be seen. */
-static int announce(struct image *img, struct err *e)
+int write_announce(struct image *img, struct err *e)
 {
 	int rc = 0;
 
@@ -81,7 +80,7 @@ static int announce(struct image *img, struct err *e)
 /* Bitmaps know of a change before it can be seen. */
 static int track(struct image *img, uint64_t len, uint64_t off, struct err *e)
 {
-	if (announce(img, e))
+	if (write_announce(img, e))
 		return -1;
 	if (bitmaps_tracking(&img->bitmaps) == TRACK_NONE || !len)
 		return 0;

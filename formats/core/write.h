@@ -26,6 +26,10 @@ int write_tryenter(struct image *img, struct write_guard *g, uint64_t len,
     uint64_t off, struct err *e);
 void write_leave(struct image *img, struct write_guard *g);
 
+/* The driver knows of the first change before it can be seen; one of the size
+ * is one too. */
+int write_announce(struct image *img, struct err *e);
+
 /* May these bytes be overwritten where they are? */
 bool extent_in_place(const struct extent *x);
 /* The same, and are the host's bytes those of the guest? */

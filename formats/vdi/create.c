@@ -7,7 +7,6 @@
 #include <errno.h>
 
 #include "../core/measure.h"
-#include "../crypto/hash.h"
 #include "vdi.h"
 
 /* Bytes of the map that are written at once. */
@@ -73,16 +72,6 @@ static int write_map(
 	return 0;
 }
 
-/* RFC 4122, version 4, in the byte order of the format. */
-static int put_uuid(uint8_t *p, struct err *e)
-{
-	if (random_bytes(p, VDI_UUID_LEN, e))
-		return -1;
-	p[7] = (p[7] & 0x0f) | 0x40;
-	p[8] = (p[8] & 0x3f) | 0x80;
-	return 0;
-}
-
 static int write_header(
     struct hostfile *f, const struct vdi_header *h, struct err *e)
 {
@@ -101,8 +90,8 @@ static int write_header(
 	put_le32(buf + VDI_F_BLOCK_LEN, h->block_len);
 	put_le32(buf + VDI_F_BLOCK_N, h->block_n);
 	put_le32(buf + VDI_F_USED_N, h->used_n);
-	if (put_uuid(buf + VDI_F_UUID, e) ||
-	    put_uuid(buf + VDI_F_UUID_CHANGED, e))
+	if (vdi_uuid_new(buf + VDI_F_UUID, e) ||
+	    vdi_uuid_new(buf + VDI_F_UUID_CHANGED, e))
 		return -1;
 	return host_pwrite(f, buf, sizeof buf, 0, e);
 }

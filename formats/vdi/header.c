@@ -96,7 +96,11 @@ int vdi_header_parse(const uint8_t *buf, uint64_t file_len, const char *name,
 	    .block_n = le32(buf + VDI_F_BLOCK_N),
 	    .used_n = le32(buf + VDI_F_USED_N),
 	};
+	memcpy(h->uuid, buf + VDI_F_UUID, VDI_UUID_LEN);
+	memcpy(h->changed, buf + VDI_F_UUID_CHANGED, VDI_UUID_LEN);
 	memcpy(h->parent, buf + VDI_F_UUID_PARENT, VDI_UUID_LEN);
+	memcpy(
+	    h->parent_changed, buf + VDI_F_UUID_PARENT_CHANGED, VDI_UUID_LEN);
 	h->has_parent = h->type == VDI_UNDO || h->type == VDI_DIFF ||
 			memcmp(h->parent, none, VDI_UUID_LEN) != 0;
 	if (size > IMG_SIZE_MAX - SECTOR_LEN)
@@ -123,5 +127,7 @@ int vdi_header_update(struct image *img, struct err *e)
 	put_le64(p + VDI_F_SIZE, h->size);
 	put_le32(p + VDI_F_BLOCK_N, h->block_n);
 	put_le32(p + VDI_F_USED_N, h->used_n);
+	memcpy(p + VDI_F_UUID_CHANGED, h->changed, VDI_UUID_LEN);
+	memcpy(p + VDI_F_UUID_PARENT_CHANGED, h->parent_changed, VDI_UUID_LEN);
 	return 0;
 }

@@ -110,27 +110,6 @@ static int open_image(struct image *img, struct options *o, struct err *e)
 	return -1;
 }
 
-/* The parent is known by its UUID, and no name. */
-static int find_parent(struct image *img, struct err *e)
-{
-	const uint8_t *u = vdi_of(img)->h.parent;
-
-	img->has_backing = true;
-	if (img->backing || (img->flags & (IMG_O_CHECK | IMG_O_NO_BACKING)) ||
-	    img->open_gate == IMG_GATE_METADATA)
-		return 0;
-	err_unsupported(e,
-	    "%s: a differencing VDI image, whose parent has the UUID "
-	    "%08x-%04x-%04x-%02x%02x-%02x%02x%02x%02x%02x%02x and no name",
-	    img->name, le32(u), le16(u + 4), le16(u + 6), u[8], u[9], u[10],
-	    u[11], u[12], u[13], u[14], u[15]);
-	err_hint(e,
-	    "Name it: --image-opts driver=vdi,file.filename=%s,"
-	    "backing.file.filename=PARENT",
-	    img->name);
-	return -1;
-}
-
 int vdi_load_header(struct image *img, struct err *e)
 {
 	struct vdi *v = vdi_of(img);
@@ -143,7 +122,7 @@ int vdi_load_header(struct image *img, struct err *e)
 
 static int start(struct image *img, struct err *e)
 {
-	if (vdi_of(img)->h.has_parent && find_parent(img, e))
+	if (vdi_of(img)->h.has_parent && vdi_find_parent(img, e))
 		return -1;
 	if (!image_writable(img) || (img->flags & IMG_O_CHECK))
 		return 0;
@@ -168,6 +147,18 @@ static int stop(struct image *img, struct err *e)
 	return rc ? -1 : host_sync(img->file, e);
 }
 
+/* What is not in this image is not to be had from a parent of other contents.
+ */
+static int map(struct image *img, uint64_t guest, uint64_t len,
+    struct extent *x, struct err *e)
+{
+	if (flat_map(img, guest, len, x, e))
+		return -1;
+	if (x->kind == EXT_HOLE && vdi_of(img)->wrong_parent)
+		return vdi_wrong_parent(img, e);
+	return 0;
+}
+
 static int describe(struct image *img, struct img_info *out, struct err *e)
 {
 	(void)e;
@@ -190,8 +181,9 @@ const struct driver vdi_driver = {
     .open = open_image,
     .start = start,
     .stop = stop,
+    .first_write = vdi_first_write,
     .close = close_image,
-    .map = flat_map,
+    .map = map,
     .reserve = flat_reserve,
     .publish = flat_publish,
     .abandon = flat_abandon,
@@ -206,4 +198,5 @@ const struct driver vdi_driver = {
     .repair = vdi_repair,
     .measure = vdi_measure,
     .describe = describe,
+    .renew_below = vdi_renew_below,
 };

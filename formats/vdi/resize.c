@@ -20,6 +20,7 @@
 #include "../core/prealloc.h"
 #include "../core/request.h"
 #include "../core/resize.h"
+#include "../core/write.h"
 #include "vdi.h"
 
 #define PIECE_N 16384u /* entries that are written at once */
@@ -36,7 +37,7 @@ static uint32_t new_entry(const struct image *img)
  * Write the map for block_n blocks to `host`, where it overlaps nothing that is
  * in use; entries from `ix` on.  Blocks begin `shift` numbers later than now.
  */
-static int write_map(struct image *img, uint64_t host, uint64_t ix,
+static int store_map(struct image *img, uint64_t host, uint64_t ix,
     uint64_t block_n, uint32_t shift, struct err *e)
 {
 	struct vdi *v = vdi_of(img);
@@ -124,7 +125,7 @@ static int move_map(struct image *img, uint64_t block_n, struct err *e)
 		if (clear_way(img, len, &shift, e))
 			return -1;
 	}
-	if (write_map(img, host, 0, block_n, shift, e) ||
+	if (store_map(img, host, 0, block_n, shift, e) ||
 	    host_sync(img->file, e))
 		return -1;
 	shift_blocks(v, shift);
@@ -144,7 +145,7 @@ static int grow_map(struct image *img, uint64_t block_n, struct err *e)
 
 	if (v->h.map_host + 4 * block_n > v->h.data_host)
 		return move_map(img, block_n, e);
-	if (write_map(img, v->h.map_host, v->h.block_n, block_n, 0, e) ||
+	if (store_map(img, v->h.map_host, v->h.block_n, block_n, 0, e) ||
 	    host_sync(img->file, e))
 		return -1;
 	v->h.block_n = (uint32_t)block_n;
@@ -223,7 +224,7 @@ int vdi_resize(
 		    "Unsupported VDI image size (size is 0x%llx, max supported "
 		    "is 0x%llx)",
 		    (unsigned long long)size, VDI_SIZE_MAX);
-	if (image_commit(img, e))
+	if (image_commit(img, e) || write_announce(img, e))
 		return -1;
 	if (size > old ? grow(img, size, how, e) : drop(img, size, e))
 		return -1;

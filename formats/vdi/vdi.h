@@ -47,7 +47,8 @@ enum vdi_field {
 	VDI_F_UUID_PARENT = 424,
 	VDI_F_UUID_PARENT_CHANGED = 440,
 };
-#define VDI_UUID_LEN 16u
+#define VDI_UUID_LEN  16u
+#define VDI_UUID_TEXT 37u
 
 struct vdi_header {
 	enum vdi_type type;
@@ -55,7 +56,10 @@ struct vdi_header {
 	uint64_t size; /* guest bytes, whole sectors */
 	uint32_t block_len, lead_len, block_n, used_n;
 	bool has_parent;
-	uint8_t parent[VDI_UUID_LEN];
+	/* Which image it is, and which contents it has; the same of the parent,
+	 * zeroes where that is not known. */
+	uint8_t uuid[VDI_UUID_LEN], changed[VDI_UUID_LEN];
+	uint8_t parent[VDI_UUID_LEN], parent_changed[VDI_UUID_LEN];
 };
 
 struct vdi {
@@ -63,6 +67,7 @@ struct vdi {
 	struct vdi_header h;
 	struct table *head; /* the header; NULL: not to be written */
 	bool raised;	    /* used_n, by us                       */
+	bool wrong_parent;  /* it is another one, or was changed   */
 };
 
 static inline struct vdi *vdi_of(const struct image *img)
@@ -84,6 +89,16 @@ int vdi_load_header(struct image *img, struct err *e);
 int vdi_switch_header(struct image *img, struct err *e);
 /* No holes between the blocks, and the file ends where they do. */
 int vdi_close_holes(struct image *img, struct err *e);
+
+/* ---- identities (parent.c) ----------------------------------------------- */
+
+int vdi_uuid_new(uint8_t uuid[VDI_UUID_LEN], struct err *e);
+/* The parent is known by its UUID, and no name.  Is it there, and as it was? */
+int vdi_find_parent(struct image *img, struct err *e);
+int vdi_wrong_parent(const struct image *img, struct err *e);
+/* Contents of the disk change: they get another UUID. */
+int vdi_first_write(struct image *img, struct err *e);
+int vdi_renew_below(struct image *img, struct err *e);
 
 extern const struct img_opt vdi_create_opts[];
 int vdi_create(const struct create_args *a, struct err *e);

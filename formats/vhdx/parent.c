@@ -59,12 +59,7 @@ int vhdx_parent_check(struct image *img, struct err *e)
 		return 0;
 	vhdx_guid_text(g, is);
 	vhdx_guid_text(&l->linkage, was);
-	err_damaged(e,
-	    "%s: the parent %s is not what it was: its data GUID is %s, must "
-	    "be %s",
-	    img->name, below->name, is, was);
-	err_hint(e, "If that does not matter: rebase -u with the same name.");
-	return -1;
+	return image_wrong_parent(img, "data GUID", is, was, e);
 }
 
 /* ---- another one ------------------------------------------------------------

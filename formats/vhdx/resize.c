@@ -13,6 +13,7 @@
 #include "../core/prealloc.h"
 #include "../core/request.h"
 #include "../core/resize.h"
+#include "../core/write.h"
 #include "vhdx.h"
 
 /* What one step of the log changes. */
@@ -249,17 +250,6 @@ static int cut_file(struct image *img, struct err *e)
 									: 0;
 }
 
-/* A disk of another size is another one, to a child. */
-static int announce(struct image *img, struct err *e)
-{
-	if (atomic_load(&img->first_done))
-		return 0;
-	if (vhdx_first_write(img, e))
-		return image_fail(img, e);
-	atomic_store(&img->first_done, true);
-	return 0;
-}
-
 int vhdx_resize(
     struct image *img, uint64_t size, enum img_prealloc prealloc, struct err *e)
 {
@@ -271,7 +261,7 @@ int vhdx_resize(
 	if (size > VHDX_SIZE_MAX)
 		return err_set(
 		    e, ERR_USAGE, EFBIG, "Image size too large; max of 64TB");
-	if (image_commit(img, e) || announce(img, e))
+	if (image_commit(img, e) || write_announce(img, e))
 		return -1;
 	if (size >= img_size(img))
 		return grow(img, size, prealloc, e);

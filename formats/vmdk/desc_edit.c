@@ -143,6 +143,15 @@ static int edit_geometry(char **text, uint64_t size, struct err *e)
 	    size / SECTOR_LEN / (63 * heads));
 }
 
+/* A disk of another size is another one, to a child. */
+static int edit_cid(const struct image *img, char **text, struct err *e)
+{
+	if (atomic_load(&img->first_done) || !vmdk_desc_find(*text, "CID"))
+		return 0;
+	return vmdk_desc_edit(
+	    text, "CID", "version", e, "CID=%08" PRIx32, vmdk_cid_new());
+}
+
 int vmdk_desc_resize(struct image *img, size_t n, uint64_t len,
     const char *more, uint64_t size, struct err *e)
 {
@@ -161,7 +170,7 @@ int vmdk_desc_resize(struct image *img, size_t n, uint64_t len,
 		free(text);
 		return err_nomem(e);
 	}
-	if (!edit_geometry(&text, size, e))
+	if (!edit_geometry(&text, size, e) && !edit_cid(img, &text, e))
 		return vmdk_desc_store(img, text, e);
 	free(text);
 	return -1;

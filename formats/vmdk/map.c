@@ -7,6 +7,7 @@
  * in its marker, which is read here.
  */
 #include <errno.h>
+#include <stdio.h>
 
 #include "../core/maprun.h"
 #include "vmdk.h"
@@ -301,9 +302,11 @@ static void flag_metadata(const struct vmdk_extent *x, struct extent *out)
 
 int vmdk_wrong_parent(const struct image *img, struct err *e)
 {
-	return err_set(e, ERR_DAMAGED, EINVAL,
-	    "%s: its parent was changed since: its CID is not %08x", img->name,
-	    vmdk_of(img)->desc.parent_cid);
+	char is[9], was[9];
+
+	snprintf(is, sizeof is, "%08x", vmdk_of(img->backing)->desc.cid);
+	snprintf(was, sizeof was, "%08x", vmdk_of(img)->desc.parent_cid);
+	return image_wrong_parent(img, "CID", is, was, e);
 }
 
 static int look(struct image *img, uint64_t guest, uint64_t len,

@@ -70,8 +70,7 @@ static int check(const struct image *img, uint64_t size,
 	if (!v->n)
 		return err_unsupported(e, "%s: it has no extents", img->name);
 	if (v->wrong_parent)
-		return err_damaged(
-		    e, "%s: its parent was changed since", img->name);
+		return vmdk_wrong_parent(img, e);
 	x = vmdk_extent_at(v, min_u64(size, img_size(img)) - 1);
 	for (; x < v->extent + v->n; x++)
 		if (check_extent(img, x, e))

@@ -2,6 +2,7 @@
 /* VHD as a driver: see vpc.h. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "../core/request.h"
@@ -179,19 +180,27 @@ int vpc_claim_structures(struct flat *f, struct err *e)
 	return 0;
 }
 
+#define VPC_ID_TEXT 37u
+
+static void id_text(const uint8_t *p, char out[VPC_ID_TEXT])
+{
+	snprintf(out, VPC_ID_TEXT, "%08x-%04x-%04x-%04x-%04x%08x", be32(p),
+	    be16(p + 4), be16(p + 6), be16(p + 8), be16(p + 10), be32(p + 12));
+}
+
 /* A parent that is not the one that was meant shows other data. */
 static int check_parent(struct image *img, struct err *e)
 {
 	const struct image *below = img->backing;
+	const uint8_t *was = vpc_of(img)->header.parent_id;
+	char is_text[VPC_ID_TEXT], was_text[VPC_ID_TEXT];
 
-	if (!below || below->drv != &vpc_driver ||
-	    !memcmp(
-		vpc_of(below)->footer.id, vpc_of(img)->header.parent_id, 16))
+	if (!below || below->drv != &vpc_driver || (img->flags & IMG_O_CHECK) ||
+	    !memcmp(vpc_of(below)->footer.id, was, 16))
 		return 0;
-	return err_damaged(e,
-	    "%s: the parent '%s' has another identifier than the one that the "
-	    "image was made on",
-	    img->name, below->name);
+	id_text(vpc_of(below)->footer.id, is_text);
+	id_text(was, was_text);
+	return image_wrong_parent(img, "unique ID", is_text, was_text, e);
 }
 
 /* Blocks take the place of the footer at the end: so it must not be the only

@@ -51,7 +51,7 @@ told()
 	*) return 0 ;;
 	esac
 	expect_exit 1 "$IMGCTL" convert -O raw "$1" none
-	grep -q "$1: .*parent" "$TMP/err" || fail "$(cat "$TMP/err")"
+	grep -q "$1: the parent .* is not what it was" "$TMP/err" || fail "$(cat "$TMP/err")"
 	expect_exit 1 "$IMGCTL" commit "$1"
 	ours rebase -u -b "$below" -F "$format" "$1"
 	holds "driver=$format,file.filename=$1" ../base.raw

@@ -162,6 +162,73 @@ expect_exit 0 "$IMGCTL" compare --image-opts "$opts" \
 [ "$(field diff.vdi "$(field diff.vdi 340)")" = 4294967294 ] ||
 	fail "zeroes are not in the map"
 
+# ---- identities ------------------------------------------------------------
+
+# uuid FILE AT: 392 of the image, 408 of its contents, 424 and 440 of a parent.
+uuid()
+{
+	od -A n -t x1 -j "$2" -N 16 "$1"
+}
+
+# make_child FILE PARENT: as VirtualBox does it.
+make_child()
+{
+	"$IMGCTL" create -q -f vdi "$1" 20M
+	put32 "$1" 76 4
+	dd if="$2" of="$1" bs=1 skip=392 seek=424 count=32 conv=notrunc \
+		status=none
+}
+
+# over CHILD PARENT
+over()
+{
+	echo "driver=vdi,file.filename=$1,backing.driver=vdi,backing.file.filename=$2"
+}
+
+qemu-img convert -f raw -O vdi content p.vdi
+cp p.vdi other.vdi
+before=$(uuid p.vdi 408)
+"$IMGCTL" bench -q -f vdi -c 1 p.vdi >/dev/null
+[ "$(uuid p.vdi 408)" = "$before" ] || fail "read, and it is another one"
+id=$(uuid p.vdi 392)
+"$IMGCTL" bench -q -f vdi -w -c 1 -o 3M --pattern=5 p.vdi >/dev/null
+[ "$(uuid p.vdi 408)" != "$before" ] || fail "written, and it is the same"
+[ "$(uuid p.vdi 392)" = "$id" ] || fail "the image is another one"
+make_child child.vdi p.vdi
+make_child sibling.vdi p.vdi
+expect_exit 0 "$IMGCTL" compare --image-opts "$(over child.vdi p.vdi)" \
+	driver=vdi,file.filename=p.vdi
+expect_exit 1 "$IMGCTL" convert -O raw --image-opts \
+	"$(over child.vdi other.vdi)" none
+expect_err "other.vdi is not what it was: its modification UUID is"
+expect_exit 0 "$IMGCTL" info --image-opts "$(over child.vdi other.vdi)"
+# What is in the child is changed, what is not cannot be known.
+expect_exit 1 "$IMGCTL" commit --image-opts "$(over child.vdi other.vdi)"
+expect_err "is not what it was"
+"$IMGCTL" create -q -f vdi other.vdi 20M
+expect_exit 1 "$IMGCTL" map --image-opts "$(over child.vdi other.vdi)"
+expect_err "other.vdi is not what it was: its UUID is"
+# Commit: the parent is another one then, which the child knows.
+"$IMGCTL" bench -q --image-opts -w -c 1 -s 4096 -o 7M --pattern=9 \
+	"$(over child.vdi p.vdi)" >/dev/null
+expect_exit 0 "$IMGCTL" commit -q --image-opts "$(over child.vdi p.vdi)"
+[ "$(uuid child.vdi 440)" = "$(uuid p.vdi 408)" ] || fail "child and parent"
+expect_exit 0 "$IMGCTL" compare --image-opts "$(over child.vdi p.vdi)" \
+	driver=vdi,file.filename=p.vdi
+qemu-io -f raw -c "write -P 5 3M 4k" -c "write -P 9 7M 4k" content >/dev/null
+expect_exit 0 qemu-img compare -f raw -F vdi content p.vdi
+expect_exit 1 "$IMGCTL" convert -O raw --image-opts \
+	"$(over sibling.vdi p.vdi)" none
+expect_err "p.vdi is not what it was: its modification UUID is"
+# Another size is a change, too.
+"$IMGCTL" resize -q p.vdi 21M
+expect_exit 1 "$IMGCTL" convert -O raw --image-opts \
+	"$(over child.vdi p.vdi)" none
+# Of contents that the child does not know, any will do.
+dd if=/dev/zero of=child.vdi bs=1 seek=440 count=16 conv=notrunc status=none
+expect_exit 0 "$IMGCTL" map --image-opts "$(over child.vdi p.vdi)"
+expect_exit 0 qemu-img check p.vdi
+
 # ---- damage ----------------------------------------------------------------
 
 # repaired FILE: check finds CORRUPT faults; after check -r nobody does.

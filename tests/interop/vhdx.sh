@@ -310,6 +310,13 @@ expect_exit 2 "$IMGCTL" compare over.vhdx over.vhdx
 expect_err 'is not what it was'
 expect_exit 0 "$IMGCTL" rebase -u -b base.vhdx -F vhdx over.vhdx
 expect_exit 0 "$IMGCTL" compare over.vhdx base.vhdx
+# So is one that is no VHDX at all.
+cp base.vhdx base.kept
+cp noise base.vhdx
+expect_exit 1 "$IMGCTL" map over.vhdx
+expect_err "imgctl: Could not open 'over.vhdx': Could not open backing file: \
+Could not open 'base.vhdx': Invalid argument"
+mv base.kept base.vhdx
 # So is one of another size.
 cp base.vhdx other.vhdx
 "$IMGCTL" resize -q other.vhdx 60M

@@ -220,7 +220,7 @@ expect_exit 0 qemu-img compare child.vmdk base.vmdk
 "$IMGCTL" convert -O raw base.vmdk was.raw
 qemu-io -f vmdk -c "write -P 9 0 4k" base.vmdk >/dev/null
 expect_exit 1 "$IMGCTL" convert -O raw child.vmdk none.raw
-expect_err "its parent was changed since"
+expect_err "is not what it was: its CID is"
 expect_exit 1 qemu-img convert -O raw child.vmdk none.raw
 expect_exit 0 "$IMGCTL" info child.vmdk
 "$IMGCTL" rebase -q -u -b base.vmdk -F vmdk child.vmdk
@@ -237,7 +237,11 @@ expect_exit 0 qemu-img compare child.vmdk base.vmdk
 qemu-io -c "write -P 8 1M 4k" child.qcow2 >/dev/null
 "$IMGCTL" commit -q child.qcow2
 expect_exit 1 "$IMGCTL" convert -O raw child.vmdk none.raw
-expect_err "its parent was changed since"
+expect_err "is not what it was: its CID is"
+"$IMGCTL" rebase -q -u -b other.vmdk -F vmdk child.vmdk
+"$IMGCTL" resize -q other.vmdk 13M
+expect_exit 1 "$IMGCTL" convert -O raw child.vmdk none.raw
+expect_err "is not what it was: its CID is"
 "$IMGCTL" rebase -q -u -b other.vmdk -F vmdk child.vmdk
 # Digits that are not eight: the descriptor gets another line.
 cp other.vmdk few.vmdk
@@ -248,7 +252,7 @@ sed -i '1,/^CID=/s/^CID=00000/CID=/;s/^parentCID=f*$/&     /' few.vmdk
 [ "$(cid few.vmdk)" != 2748 ] || fail "written, and its CID is the same"
 expect_exit 0 qemu-img check -q few.vmdk
 "$IMGCTL" rebase -q -b '' child.vmdk
-expect_exit 0 qemu-img compare child.vmdk other.vmdk
+expect_exit 0 "$IMGCTL" compare child.vmdk other.vmdk
 [ "$(cid child.vmdk parent-cid)" = 4294967295 ] || fail "it has a parent CID"
 expect_exit 1 "$IMGCTL" create -f vmdk -b disk -F raw none.vmdk
 expect_err "backing_file must be a vmdk image"

@@ -236,7 +236,7 @@ mv kept.vhd sub/top.vhd
 cp sub/base.vhd kept.vhd
 "$IMGCTL" create -q -f vpc -o force_size=on sub/base.vhd 20000256
 expect_exit 1 "$IMGCTL" convert -O raw sub/mid.vhd back
-expect_err 'has another identifier'
+expect_err 'is not what it was: its unique ID is'
 mv kept.vhd sub/base.vhd
 # The same one under a name that there is not yet; a disk that has no parent
 # needs one that can be looked at.
