@@ -67,6 +67,16 @@ bool codec_available(enum codec c)
 	return codec_name(c) && impls[c]->unpack_new;
 }
 
+bool codec_can_stream(enum codec c)
+{
+	return codec_available(c) && impls[c]->stream_new;
+}
+
+const struct codec_impl *codec_impl_of(enum codec c)
+{
+	return impls[c];
+}
+
 static const struct codec_impl *find(enum codec c, struct err *e)
 {
 	const char *name = codec_name(c);

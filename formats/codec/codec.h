@@ -74,4 +74,32 @@ ssize_t codec_pack(struct codec_ctx *x, void *dst, size_t dst_len,
 int codec_unpack(enum codec c, void *dst, size_t len, const void *src,
     size_t stored, struct err *e);
 
+/*
+ * The same piece by piece, from the start of the unit on, for units that are
+ * too long to be held in memory.  The stored bytes are asked for as they are
+ * needed; the last piece fails where codec_unpack() would fail for what
+ * follows it.  One thread at a time.
+ */
+struct codec_stream;
+struct codec_source {
+	uint64_t len; /* stored bytes */
+	int (*read)(
+	    void *arg, void *buf, size_t len, uint64_t off, struct err *e);
+	void *arg;
+};
+
+bool codec_can_stream(enum codec c);
+/* Of a unit of `len` bytes, with a codec that can do it. */
+struct codec_stream *codec_stream_new(
+    enum codec c, uint64_t len, const struct codec_source *src, struct err *e);
+void codec_stream_free(struct codec_stream *s); /* NULL is allowed */
+/* The same for another unit of this codec, or from the start again; also after
+ * a failure.  Keeps the memory that it has. */
+int codec_stream_again(struct codec_stream *s, uint64_t len,
+    const struct codec_source *src, struct err *e);
+/* The next `len` bytes of the unit, which has so many.  A stream that has
+ * failed can only begin again. */
+int codec_stream_read(
+    struct codec_stream *s, void *buf, size_t len, struct err *e);
+
 #endif

@@ -276,6 +276,64 @@ static int deflate_unpack(void *state, void *dst, size_t len, const void *src,
 				: "stream ends early");
 }
 
+/* ---- piece by piece ---------------------------------------------------- */
+
+static void *stream_new(int window_bits, struct err *e)
+{
+	z_stream *z = calloc(1, sizeof *z);
+
+	if (z && inflateInit2(z, window_bits) == Z_OK)
+		return z;
+	free(z);
+	err_nomem(e);
+	return NULL;
+}
+
+static void *deflate_stream_new(struct err *e)
+{
+	return stream_new(-MAX_WBITS, e);
+}
+
+static void *zlib_stream_new(struct err *e)
+{
+	return stream_new(MAX_WBITS, e);
+}
+
+static int stream_again(void *state, struct err *e)
+{
+	int rc = inflateReset(state);
+
+	return rc == Z_OK ? 0 : zlib_failed(rc, "inflateReset", e);
+}
+
+static void stream_free(void *state)
+{
+	inflateEnd(state);
+	free(state);
+}
+
+static int stream_step(void *state, struct codec_io *io, const char **why)
+{
+	z_stream *z = state;
+	int rc;
+
+	z->next_in = (Bytef *)io->in;
+	z->avail_in = (uInt)io->in_len;
+	z->next_out = io->out;
+	z->avail_out = (uInt)io->out_len;
+	rc = inflate(z, Z_NO_FLUSH);
+	io->in = z->next_in;
+	io->in_len = z->avail_in;
+	io->out = z->next_out;
+	io->out_len = z->avail_out;
+	if (rc == Z_OK || rc == Z_BUF_ERROR || rc == Z_STREAM_END)
+		return rc == Z_STREAM_END;
+	*why = z->msg ? z->msg : "it needs a dictionary";
+	if (rc == Z_MEM_ERROR)
+		*why = NULL;
+	return -1;
+}
+
 const struct codec_impl deflate_codec = {
     .name = "zlib",
     .level_max = Z_BEST_COMPRESSION,
@@ -285,6 +343,10 @@ const struct codec_impl deflate_codec = {
     .unpack_new = deflate_unpack_new,
     .unpack_free = unpack_free,
     .unpack = deflate_unpack,
+    .stream_new = deflate_stream_new,
+    .stream_again = stream_again,
+    .stream_free = stream_free,
+    .stream_step = stream_step,
 };
 
 const struct codec_impl zlib_codec = {
@@ -296,4 +358,8 @@ const struct codec_impl zlib_codec = {
     .unpack_new = zlib_unpack_new,
     .unpack_free = unpack_free,
     .unpack = deflate_unpack,
+    .stream_new = zlib_stream_new,
+    .stream_again = stream_again,
+    .stream_free = stream_free,
+    .stream_step = stream_step,
 };

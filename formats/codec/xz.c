@@ -75,9 +75,53 @@ static int xz_unpack(void *state, void *dst, size_t len, const void *src,
 	    reason(rc));
 }
 
+/* ---- piece by piece ---------------------------------------------------- */
+
+static int stream_again(void *state, struct err *e)
+{
+	return lzma_stream_decoder(state, MEMORY_MAX, 0) == LZMA_OK
+		   ? 0
+		   : err_nomem(e);
+}
+
+static void *stream_new(struct err *e)
+{
+	lzma_stream *s = xz_unpack_new(e);
+
+	if (!s || !stream_again(s, e))
+		return s;
+	xz_unpack_free(s);
+	return NULL;
+}
+
+static int stream_step(void *state, struct codec_io *io, const char **why)
+{
+	lzma_stream *s = state;
+	lzma_ret rc;
+
+	s->next_in = io->in;
+	s->avail_in = io->in_len;
+	s->next_out = io->out;
+	s->avail_out = io->out_len;
+	rc = lzma_code(s, io->last ? LZMA_FINISH : LZMA_RUN);
+	io->in = s->next_in;
+	io->in_len = s->avail_in;
+	io->out = s->next_out;
+	io->out_len = s->avail_out;
+	if (rc == LZMA_OK || rc == LZMA_BUF_ERROR || rc == LZMA_STREAM_END)
+		return rc == LZMA_STREAM_END;
+	*why = rc == LZMA_MEM_ERROR ? NULL : reason(rc);
+	return -1;
+}
+
 const struct codec_impl xz_codec = {
     .name = "xz",
     .unpack_new = xz_unpack_new,
     .unpack_free = xz_unpack_free,
     .unpack = xz_unpack,
+    .stream_new = stream_new,
+    .stream_again = stream_again,
+    .stream_free = xz_unpack_free,
+    .stream_step = stream_step,
+    .ends_with_unit = true,
 };

@@ -69,7 +69,8 @@ static int add_sizes(const struct img_copy *job, uint64_t *sum, struct err *e)
 	return 0;
 }
 
-/* The longest packed unit of the sources that one chunk should hold. */
+/* The longest packed unit of the sources, which one chunk should hold; 0: it
+ * cannot, and the unit is read in parts in any case. */
 static uint32_t packed_len(const struct img_copy *job)
 {
 	uint32_t len = 0;
@@ -77,7 +78,7 @@ static uint32_t packed_len(const struct img_copy *job)
 	for (size_t i = 0; i < job->src_n; i++)
 		for (const struct image *l = job->src[i]; l; l = l->backing)
 			len = (uint32_t)max_u64(len, l->packed_len);
-	return (uint32_t)min_u64(len, COPY_CHUNK_MAX);
+	return len <= COPY_CHUNK_MAX ? len : 0;
 }
 
 static uint32_t chunk_len(const struct copy_plan *p)

@@ -7,6 +7,9 @@
  * puts a unit in only while it is pinned (I1).
  *
  * A unit that several threads want parts of at once is unpacked by one of them.
+ * Long units, of more than some MiB stored or unpacked, are not read before
+ * they are unpacked: piece by piece where the codec can do that
+ * (packed_stream.h), else one unit after the other.
  *
  * Threads: all functions, any thread.
  */
@@ -25,7 +28,11 @@ void packed_free(struct packed_cache *c); /* NULL is allowed */
  */
 bool packed_lookup(struct packed_cache *c, const struct extent *x, void *buf,
     size_t len, uint64_t off);
-/* The same from the stored bytes of the unit; may put it into the cache. */
+bool packed_is_long(const struct extent *x);
+/*
+ * The same from the stored bytes of the unit, which are NULL where that is
+ * long; may put it into the cache.
+ */
 int packed_extract(struct packed_cache *c, const struct extent *x,
     const uint8_t *stored, void *buf, size_t len, uint64_t off, struct err *e);
 /* The host range has, or will have, another owner. */

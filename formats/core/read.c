@@ -40,7 +40,7 @@ struct stored {
 struct piece {
 	struct extent x;
 	struct packed_cache *cache;
-	const struct stored *in;
+	const struct stored *in; /* NULL: it is read as it is unpacked */
 	uint8_t *buf;
 	struct piece *next;
 };
@@ -159,10 +159,12 @@ static int add_packed(
 		return err_nomem(e);
 	*piece = (struct piece){.x = c->x,
 	    .cache = c->layer->packed,
-	    .in = stored_find(p, &c->x),
 	    .buf = buf,
 	    .next = p->pieces};
 	p->pieces = piece;
+	if (packed_is_long(&c->x))
+		return 0;
+	piece->in = stored_find(p, &c->x);
 	return piece->in ? 0 : err_nomem(e);
 }
 
@@ -218,6 +220,15 @@ static int plan_read(struct image *img, struct plan *p, struct batch *b,
 	return add_stored(p, b, e);
 }
 
+static int finish_piece(const struct piece *i, struct err *e)
+{
+	const uint8_t *stored =
+	    i->in ? i->in->bytes + (i->x.host - i->in->host) : NULL;
+
+	return packed_extract(
+	    i->cache, &i->x, stored, i->buf, i->x.len, i->x.guest, e);
+}
+
 static int finish_read(struct plan *p, struct err *e)
 {
 	if (err_is_set(&p->io.err)) {
@@ -229,9 +240,7 @@ static int finish_read(struct plan *p, struct err *e)
 		if (crypt_piece_finish(i, e))
 			return -1;
 	for (struct piece *i = p->pieces; i; i = i->next)
-		if (packed_extract(i->cache, &i->x,
-			i->in->bytes + (i->x.host - i->in->host), i->buf,
-			i->x.len, i->x.guest, e))
+		if (finish_piece(i, e))
 			return -1;
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include "readcheck.h"
 
 #define LINE_LEN 2200u /* a message, and what stands before it */
+#define STEP_MAX (4 * MiB)
 /* Of a disk of holes, between two looks at whether to stop. */
 #define MAP_LEN_MIN GiB
 #define MAPS_N	    4096u
@@ -37,16 +38,20 @@ void readcheck_found(struct readcheck *c, const struct err *one)
 		c->report(c->arg, one->msg);
 }
 
-/* Does the packed unit of `x` unpack? */
+/* Does the packed unit of `x` unpack?  A long one is read in steps. */
 static int try_unit(struct readcheck *c, const struct extent *x, struct err *e)
 {
 	struct err one = ERR_INIT;
-	uint8_t *buf = malloc(x->len);
+	uint64_t step = min_u64(x->len, STEP_MAX), n;
+	uint8_t *buf = malloc(step);
 
 	if (!buf)
 		return err_nomem(e);
-	if (read_range(c->img, buf, x->len, x->guest, &one))
-		readcheck_found(c, &one);
+	for (uint64_t at = 0; at < x->len && !err_is_set(&one); at += n) {
+		n = min_u64(step, x->len - at);
+		if (read_range(c->img, buf, n, x->guest + at, &one))
+			readcheck_found(c, &one);
+	}
 	free(buf);
 	return 0;
 }

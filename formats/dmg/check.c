@@ -13,7 +13,8 @@
 #include "../core/readcheck.h"
 #include "dmg.h"
 
-#define STEP_LEN MiB /* of what is not packed */
+#define STEP_LEN     MiB       /* of what is not packed, or longer than that: */
+#define UNIT_LEN_MAX (4 * MiB) /* read in one go */
 
 struct table_state {
 	uLong crc;    /* so far */
@@ -72,7 +73,7 @@ static int check_bytes(struct dmg_checker *k, struct table_state *t,
 	return 1;
 }
 
-/* A packed chunk whole; of others steps, up to the first that fails. */
+/* Most packed chunks whole; of others steps, up to the first that fails. */
 static int check_stored(
     struct dmg_checker *k, const struct dmg_chunk *c, struct err *e)
 {
@@ -83,7 +84,9 @@ static int check_stored(
 	k->c.out->allocated++;
 	k->c.out->packed += packed;
 	for (at = 0; at < len && rc == 1; at += step) {
-		step = packed ? len : min_u64(len - at, STEP_LEN);
+		step = packed && len <= UNIT_LEN_MAX
+			   ? len
+			   : min_u64(len - at, STEP_LEN);
 		rc = check_bytes(k, &k->table[c->table],
 		    c->sector * SECTOR_LEN + at, step, e);
 	}

@@ -11,7 +11,9 @@ SIZE: of the disk, or "refused"; CHECK: the exit code of a check; TEXT: what is
 in the message where the image is refused or the check fails, in parts with " & "
 between them; after a " @ ", what is in the message of a copy.
 """
+import bz2
 import hashlib
+import lzma
 import os
 import struct
 import sys
@@ -268,6 +270,21 @@ def make_dmg():
     put("bomb.dmg", "dmg", 4096, 0, "", [
         (0, bomb), (len(bomb), text),
         (len(bomb) + len(text), dmg(8, xml=(len(bomb), len(text))))])
+    # A few bytes that go on for ever, in a chunk of 8 sectors.
+    lzvn = b"\x14\x01a" + b"\xf0\xff" * 1000 + b"\x06" + bytes(7)
+    for what, kind, packed, text in (
+            ("bzip2", 6, bz2.compress(bytes(64 << 20)), "stream goes on"),
+            ("xz", 8, lzma.compress(bytes(64 << 20)), "or goes on"),
+            ("lzvn", 7, b"bvxn" + struct.pack("<II", 0xffffffff, len(lzvn)) +
+             lzvn, "leaves the output"),
+            ("plain", 7, b"bvx-" + struct.pack("<I", 0xffffffff) + bytes(8192),
+             "leaves the output"),
+            ("adc", 4, b"\x80a" + b"\x7f\0\0" * 1000, "or the output")):
+        text = f"compressed data of {len(packed)} bytes at 0 & {text}"
+        table = plist([mish(0, [(0x80000000 | kind, 0, 8, 0, len(packed))])])
+        put(f"bomb-{what}.dmg", "dmg", 4096, 2, f"{text} @ {text}", [
+            (0, packed), (len(packed), table),
+            (len(packed) + len(table), dmg(8, xml=(len(packed), len(table))))])
     # One table of 1000 chunks, which 1000 types name 1000 times each.
     table = mish(0, [(0, 0, 0, 0, 0)] * 1000)
     types, refs = 1000, 1000

@@ -13,14 +13,16 @@
 #include "formats/driver.h"
 #include "tests/lib/rng.h"
 
-#define BLOCK_LEN 65536u
-#define BLOCK_N	  12u
-#define BAD_BLOCK 5u
-#define SIZE	  (BLOCK_LEN * BLOCK_N)
-#define READERS	  4u
-#define READS	  400u
+#define READERS	 4u
+#define DISK_LEN (28u << 20)
 
-static uint8_t disk[SIZE];
+/* The blocks of the image. */
+struct geometry {
+	uint32_t len, n, bad; /* bytes, how many, the one that is damaged */
+	unsigned reads;	      /* of each reader */
+};
+
+static uint8_t disk[DISK_LEN], packed[DISK_LEN];
 
 static void put(struct hostfile *f, const void *buf, size_t len, uint64_t off)
 {
@@ -29,30 +31,29 @@ static void put(struct hostfile *f, const void *buf, size_t len, uint64_t off)
 	assert_ok(host_pwrite(f, buf, len, off, &e), &e);
 }
 
-static struct image *make_image(void)
+static struct image *make_image(const struct geometry *g)
 {
 	const struct img_open how = {.format = "cloop"};
-	uint64_t at = 136 + 8 * (BLOCK_N + 1);
+	uint64_t at = 136 + 8 * (g->n + 1);
 	uint8_t head[136] = "#!/bin/sh\n#V2.0 Format\n", entry[8];
-	static uint8_t packed[2 * BLOCK_LEN];
 	struct err e = ERR_INIT;
 	struct hostfile *f = host_open_memory("disk", 0, &e);
 	struct image *img;
 
-	put_be32(head + 128, BLOCK_LEN);
-	put_be32(head + 132, BLOCK_N);
+	put_be32(head + 128, g->len);
+	put_be32(head + 132, g->n);
 	put(f, head, sizeof head, 0);
-	for (unsigned i = 0; i <= BLOCK_N; i++) {
+	for (unsigned i = 0; i <= g->n; i++) {
 		uLongf len = sizeof packed;
 
 		put_be64(entry, at);
 		put(f, entry, 8, 136 + 8 * i);
-		if (i == BLOCK_N)
+		if (i == g->n)
 			break;
-		assert_int_equal(compress(packed, &len,
-				     disk + (size_t)i * BLOCK_LEN, BLOCK_LEN),
+		assert_int_equal(
+		    compress(packed, &len, disk + (size_t)i * g->len, g->len),
 		    Z_OK);
-		if (i == BAD_BLOCK)
+		if (i == g->bad)
 			packed[0] = 0;
 		put(f, packed, len, at);
 		at += len;
@@ -64,6 +65,7 @@ static struct image *make_image(void)
 
 struct reader {
 	struct image *img;
+	const struct geometry *g;
 	struct rng rng;
 	unsigned wrong, errors, in_bad;
 };
@@ -71,16 +73,16 @@ struct reader {
 /* A part of one block. */
 static void read_one(struct reader *r)
 {
-	static const uint64_t most = BLOCK_LEN;
-	uint64_t block = rng_below(&r->rng, BLOCK_N), at, len;
+	uint64_t most = r->g->len, at, len;
+	uint64_t block = rng_below(&r->rng, r->g->n);
 	struct err e = ERR_INIT;
 	uint8_t *buf;
 
 	at = rng_below(&r->rng, most);
 	len = 1 + rng_below(&r->rng, most - at);
 	buf = malloc(len);
-	at += block * BLOCK_LEN;
-	r->in_bad += block == BAD_BLOCK;
+	at += block * most;
+	r->in_bad += block == r->g->bad;
 	if (!buf || img_pread(r->img, buf, len, at, &e))
 		r->errors++;
 	else
@@ -92,25 +94,24 @@ static void *run_reader(void *arg)
 {
 	struct reader *r = arg;
 
-	for (unsigned i = 0; i < READS; i++)
+	for (unsigned i = 0; i < r->g->reads; i++)
 		read_one(r);
 	return NULL;
 }
 
-static void test_readers(void **unused)
+static void test_readers(const struct geometry *g)
 {
 	struct reader r[READERS];
 	pthread_t thread[READERS];
 	struct rng rng = {.state = 1};
 	struct image *img;
 
-	(void)unused;
 	rng_fill(&rng, disk, sizeof disk);
 	for (size_t i = 0; i < sizeof disk; i++)
-		disk[i] &= 0x1f;
-	img = make_image();
+		disk[i] &= i & 0x8000 ? 0x1f : 0;
+	img = make_image(g);
 	for (unsigned i = 0; i < READERS; i++) {
-		r[i] = (struct reader){.img = img, .rng = {.state = i}};
+		r[i] = (struct reader){.img = img, .g = g, .rng = {.state = i}};
 		assert_int_equal(
 		    pthread_create(&thread[i], NULL, run_reader, &r[i]), 0);
 	}
@@ -123,9 +124,27 @@ static void test_readers(void **unused)
 	img_drop(img);
 }
 
+static void in_cache(void **unused)
+{
+	static const struct geometry g = {65536, 12, 5, 400};
+
+	(void)unused;
+	test_readers(&g);
+}
+
+/* Longer than the window in which they are unpacked. */
+static void in_streams(void **unused)
+{
+	static const struct geometry g = {9 << 20, 3, 1, 20};
+
+	(void)unused;
+	test_readers(&g);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_readers)};
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(in_cache), cmocka_unit_test(in_streams)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
