@@ -220,13 +220,28 @@ static bool write_around(struct model *m, struct image *img)
 	return !img_flush(img, &e);
 }
 
-static void resize_twice(struct image *img, uint64_t size)
+/* What a disk gets at its end is zeroes. */
+static bool resize(struct model *m, struct image *img, uint64_t size)
 {
+	uint64_t old = img_size(img), end = min_u64(size, DISK_MAX);
 	struct err e = ERR_INIT;
 
-	img_resize(img, size + 4096, IMG_PREALLOC_OFF, &e);
-	err_clear(&e);
-	img_resize(img, size / 1024 * 512, IMG_PREALLOC_OFF, &e);
+	if (img_resize(img, size, IMG_PREALLOC_OFF, &e))
+		return false;
+	if (old < end)
+		change(m, NULL, end - old, old, false);
+	m->size = end;
+	return true;
+}
+
+static void resize_twice(struct model *m, struct image *img, bool sane)
+{
+	uint64_t size = m->size;
+
+	if (resize(m, img, size + CHUNK) && sane)
+		compare(m, img);
+	if (resize(m, img, size / 1024 * 512) && sane)
+		compare(m, img);
 }
 
 void fuzz_change(const char *format, const uint8_t *data, size_t len)
@@ -254,8 +269,9 @@ void fuzz_change(const char *format, const uint8_t *data, size_t len)
 	must(img || !durable);
 	if (!img)
 		return;
-	if (sane && durable)
+	sane = sane && durable;
+	if (sane)
 		compare(&m, img);
-	resize_twice(img, m.size);
+	resize_twice(&m, img, sane);
 	img_drop(img);
 }

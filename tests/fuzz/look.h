@@ -30,7 +30,7 @@ void fuzz_look(const char *format, const uint8_t *data, size_t len);
 /* The check agrees with what the repair says is left. */
 void fuzz_repair(
     const char *format, const uint8_t *data, size_t len, enum img_repair what);
-/* Write, zero, trim, flush, reopen, resize: see change.c. */
+/* Write, zero, trim, flush, open again, resize: see change.c. */
 void fuzz_change(const char *format, const uint8_t *data, size_t len);
 /* Commit to a raw disk below. */
 void fuzz_merge(const char *format, const uint8_t *data, size_t len);
