@@ -142,6 +142,9 @@ trailer_refused 224 7fffffffffffffff 'allowed are 16777216'
 trailer_refused 224 0000000000000010 'no block table in 16 bytes'
 trailer_refused 224 0000000000000000 'no block table in 0 bytes'
 trailer_refused 48 0000000002000001 'resource fork of 33554433 bytes'
+cp zlib.dmg counted.dmg # its chunks say how large the disk is
+poke counted.dmg $(($(stat -c %s zlib.dmg) - 512 + 492)) 0000000000000000
+reads_as dmg counted.dmg disk
 trailer_refused 492 7fffffffffffffff 'a disk of 9223372036854775807 sectors'
 
 # list_refused PYTHON MESSAGE: the list, as a string, or the tables of it.

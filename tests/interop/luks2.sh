@@ -332,6 +332,12 @@ refused()
 change pass
 expect_exit 0 "$IMGCTL" map "${secrets[@]}" --output=json --image-opts \
 	"$(opts disk)"
+# The disk is shorter than the file where the header says so.
+change 'data["size"] = "65536"'
+expect_exit 0 "$IMGCTL" info --output=json disk
+[ "$(jq '."virtual-size"' out)" = 65536 ] || fail "$(cat out)"
+expect_exit 1 "$IMGCTL" resize "${secrets[@]}" --image-opts "$(opts disk)" 1M
+expect_err 'the LUKS header says how large the disk is'
 huge='slot["kdf"] = {"type": "argon2id", "salt": "c2FsdHNhbHQ=", '
 refused 'Argon2 with time 4, memory 4294967295 KiB' \
 	"$huge"'"time": 4, "memory": 4294967295, "cpus": 1}'

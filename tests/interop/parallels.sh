@@ -194,6 +194,7 @@ END
 # ---- dirty bitmaps ---------------------------------------------------------
 
 # An extension with a bitmap of 64 KiB granules: the second MiB is dirty.
+# Where the bits lie is a number; 0: all are clear, 1: all are set.
 make_bitmap()
 {
 	python3 - "$@" <<'END'
@@ -208,12 +209,13 @@ with open(name, "r+b") as f:
     assert at % cluster == 0
     bits = bytearray(cluster)
     bits[2:4] = b"\xff\xff"
-    data = struct.pack("<Q16sIIQ", sectors, bytes(range(16)), 128, 1,
-                       (at + cluster) // 512)
+    where = int(sys.argv[3]) if len(sys.argv) > 3 else (at + cluster) // 512
+    data = struct.pack("<Q16sIIQ", sectors, bytes(range(16)), 128, 1, where)
     body = struct.pack("<QQII", 0x20385fae252cb34a, flags, len(data), 0)
     body = (body + data).ljust(cluster - 24, b"\0")
     f.write(struct.pack("<Q", 0xab234cef23dcea87))
-    f.write(hashlib.md5(body).digest() + body + bits)
+    f.write(hashlib.md5(body).digest() + body)
+    f.write(bits if where > 1 else b"")
     f.seek(44)
     f.write(struct.pack("<I", 0x312e3276))
     f.seek(56)
@@ -221,30 +223,41 @@ with open(name, "r+b") as f:
 END
 }
 
-cp sound marked
-make_bitmap marked 0
 id=00010203-0405-0607-0809-0a0b0c0d0e0f
-expect_exit 0 "$IMGCTL" check marked
-expect_exit 0 "$IMGCTL" compare marked sound
-want='[[0,1048576,0],[1048576,1048576,1],[2097152,17903104,0]]'
 cat >ask.py <<'END'
 import json
 h.block_status(h.get_size(), 0, lambda name, off, ext, err: print(json.dumps(
     [[sum(ext[0:i:2]) + off, ext[i], ext[i + 1]]
      for i in range(0, len(ext), 2)], separators=(",", ":"))))
 END
-for server in "$IMGD" qemu-nbd; do
-	"$server" -r -t -k "$TMP/sock" -B $id -f parallels marked &
-	pid=$!
-	on_exit eval "kill $pid 2>/dev/null || true"
-	wait_until test -S sock
-	got=$(nbdsh -c "h.add_meta_context('qemu:dirty-bitmap:$id')" \
-		-c "h.connect_unix('$TMP/sock')" -c "$(cat ask.py)")
-	[ "$got" = "$want" ] || fail "$server: $got"
-	kill $pid
-	wait $pid || true
-	rm -f sock
-done
+while read -r where want; do
+	cp sound marked
+	# shellcheck disable=SC2086
+	make_bitmap marked 0 ${where#bits}
+	expect_exit 0 "$IMGCTL" check marked
+	expect_exit 0 "$IMGCTL" compare marked sound
+	for server in "$IMGD" qemu-nbd; do
+		"$server" -r -t -k "$TMP/sock" -B $id -f parallels marked &
+		pid=$!
+		on_exit eval "kill $pid 2>/dev/null || true"
+		wait_until test -S sock
+		got=$(nbdsh -c "h.add_meta_context('qemu:dirty-bitmap:$id')" \
+			-c "h.connect_unix('$TMP/sock')" -c "$(cat ask.py)")
+		[ "$got" = "$want" ] || fail "$server: $got"
+		kill $pid
+		wait $pid || true
+		rm -f sock
+	done
+done <<'END'
+0 [[0,20000256,0]]
+1 [[0,20000256,1]]
+bits [[0,1048576,0],[1048576,1048576,1],[2097152,17903104,0]]
+END
+# Of an image that was not closed it cannot be trusted.
+cp marked unclosed
+put unclosed 44 $((0x746f6e59))
+expect_exit 1 timeout 20 "$IMGD" -r -t -k "$TMP/sock" -B $id -f parallels unclosed
+expect_err inconsistent
 # Who writes drops the bitmap, and its space is used again.
 "$IMGCTL" bench -q -f parallels -w -c 1 -s 512 -o 19M marked >/dev/null
 [ "$(field marked 56)" = 0 ] || fail "the bitmap outlived a write"

@@ -166,7 +166,7 @@ def make_small(raw):
     gd, rgd, gt = 2, 3, 4
     overhead = -(-(gt + gts * 8) // grain) * grain
     table = [0] * 512 * gts
-    data = b""
+    data = bytearray()
     for i, piece in pieces(raw, grain * SECTOR):
         table[i] = overhead + len(data) // SECTOR
         data += piece
@@ -222,7 +222,7 @@ def make_cowd(raw):
     gts = -(-capacity // (grain * gtes))
     gd, gt = 4, 5
     first = gt + gts * gtes * 4 // SECTOR
-    table, data = [0] * gtes * gts, b""
+    table, data = [0] * gtes * gts, bytearray()
     for i, piece in pieces(raw, grain * SECTOR):
         table[i] = first + len(data) // SECTOR
         data += piece
@@ -239,7 +239,8 @@ def make_sesparse(raw):
     gts = -(-capacity // (grain * gtes))
     volatile, gd, tables = 1, 2, 3
     grains = tables + gts * 64
-    table, data, n = [0x2000000000000000] * gtes * gts, b"", 0
+    data, n = bytearray(), 0
+    table = [0x2000000000000000] * gtes * gts
     for i, piece in pieces(raw, grain * SECTOR):
         table[i] = 3 << 60 | (n & 0xfff) << 48 | n >> 12
         data += piece

@@ -113,6 +113,14 @@ END
 		[ "$("$IMGCTL" info -f vpc --output=json made.vhd |
 			jq '."virtual-size"')" = "$want" ] ||
 			fail "the size of a disk by '$creator'"
+		# Unless it is said which one counts.
+		for how in chs:10444800 current_size:20000256; do
+			[ "$("$IMGCTL" info --output=json --image-opts "$(
+				)driver=vpc,force_size_calc=${how%:*},$(
+				)file.filename=made.vhd" |
+				jq '."virtual-size"')" = ${how#*:} ] ||
+				fail "force_size_calc, '$creator': not $how"
+		done
 		[ "$creator" = 'vs  ' ] ||
 			diff <(facts qemu-img made.vhd) \
 				<(facts "$IMGCTL" made.vhd)
