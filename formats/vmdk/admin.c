@@ -158,9 +158,11 @@ int vmdk_measure(struct options *o, uint64_t size, struct image *src,
 	    .backing = options_get(o, "backing_file"),
 	    .backing_fmt = options_get(o, "backing_fmt")};
 	struct vmdk_params p;
+	uint64_t desc_len = 0;
 	int rc = 0;
 
-	if (vmdk_params_read(&a, &p, e))
+	if (vmdk_params_read(&a, &p, e) ||
+	    ((p.flat || p.split) && vmdk_desc_measure(&a, &p, &desc_len, e)))
 		return -1;
 	out->bitmaps = -1;
 	if (p.flat)
@@ -168,6 +170,8 @@ int vmdk_measure(struct options *o, uint64_t size, struct image *src,
 	else
 		rc = p.stream ? measure_stream(size, src, out, e)
 			      : measure_sparse(&p, src, out, e);
+	out->required += desc_len;
+	out->fully_allocated += desc_len;
 	/* How much of it the parent has is not looked at. */
 	if (!rc && a.backing && src)
 		out->required = out->fully_allocated;

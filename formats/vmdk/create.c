@@ -8,11 +8,14 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "../core/open.h"
 #include "params.h"
+
+#define PART_SUFFIX_LEN 5u /* "-flat", "-f001" in the names of extents */
 
 /* A descriptor in the making. */
 struct builder {
@@ -25,6 +28,7 @@ struct builder {
 	char **made; /* paths of the files that were made */
 	size_t made_n;
 	uint32_t parent_cid;
+	bool text_only; /* no files are made */
 };
 
 /* ---- further files
@@ -102,15 +106,20 @@ static int make_extent(
     struct builder *b, unsigned number, uint64_t len, struct err *e)
 {
 	CLEANUP_FREE char *name = vmdk_part_name(b->p, b->base, number, e);
-	struct hostfile *f = name ? open_new(b, name, e) : NULL;
+	struct hostfile *f;
 	int rc;
 
+	if (!name)
+		return -1;
+	vmdk_part_line(b->out, b->p, name, len);
+	if (b->text_only)
+		return 0;
+	f = open_new(b, name, e);
 	if (!f)
 		return -1;
 	rc = is_temporary(b->a) ? check_unused(b, number, e) : 0;
 	if (!rc)
 		rc = vmdk_part_fill(f, b->p, len, e);
-	vmdk_part_line(b->out, b->p, name, len);
 	return host_close(f, e) ? -1 : rc;
 }
 
@@ -200,6 +209,25 @@ static char *finish_descriptor(struct builder *b, struct err *e)
 		return NULL;
 	}
 	return make_descriptor(b, e);
+}
+
+int vmdk_desc_measure(const struct create_args *a, const struct vmdk_params *p,
+    uint64_t *len, struct err *e)
+{
+	char base[NAME_MAX + 1 - PART_SUFFIX_LEN];
+	struct builder b = {.a = a, .p = p, .base = base, .text_only = true};
+	CLEANUP_FREE char *text = NULL;
+
+	memset(base, 'x', sizeof base - 1);
+	base[sizeof base - 1] = '\0';
+	b.out = open_memstream(&b.extents, &b.extents_len);
+	if (!b.out)
+		return err_nomem(e);
+	text = make_extents(&b, e) ? NULL : finish_descriptor(&b, e);
+	*len = text ? strlen(text) : 0;
+	fclose(b.out);
+	free(b.extents);
+	return text ? 0 : -1;
 }
 
 /* ---- one file

@@ -39,6 +39,10 @@ int vmdk_part_fill(struct hostfile *f, const struct vmdk_params *p,
 /* NAME-f001.EXT beside NAME.EXT, malloc'd. */
 char *vmdk_part_name(const struct vmdk_params *p, const char *base,
     unsigned number, struct err *e);
+/* Bytes of a descriptor in a file of its own, where the names of the extents
+ * are as long as they can be. */
+int vmdk_desc_measure(const struct create_args *a, const struct vmdk_params *p,
+    uint64_t *len, struct err *e);
 /* The line of the descriptor. */
 void vmdk_part_line(
     FILE *out, const struct vmdk_params *p, const char *name, uint64_t len);

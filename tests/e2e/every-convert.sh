@@ -59,11 +59,7 @@ to()
 # names the others.
 new_len()
 {
-	if [ "$(find new -type f | wc -l)" = 1 ]; then
-		stat -c %s new/*
-	else
-		find new -type f ! -name "$image" -printf '%s\n' | jq -s add
-	fi
+	find new -type f -printf '%s\n' | jq -s add
 }
 
 converted()

@@ -18,8 +18,7 @@
 #	check	exit code of check on an image without errors
 #	theirs	the same of qemu-img; - where it does not read it
 #	leaks	yes: space that was given up may be a leak for check afterwards
-#	measure	exact	it says the length that the file will have (of several
-#			files: that of the extents)
+#	measure	exact	it says the length that the file will have
 #		peer	it says what qemu-img does, enough for the file
 #		most	what no file needs more than
 #	resize	both	to more and to less
@@ -60,9 +59,9 @@ vhdx-fixed    vhdx      new  yes  -     0     0      -     exact   both   -     
 vhdx-over     vhdx      over -    -     0     -      -     exact   both   ours    -
 vmdk          vmdk      new  yes  same  0     0      -     exact   both   yes     -
 vmdk-zeroed   vmdk      new  yes  same  0     0      -     exact   both   yes     -
-vmdk-flat     vmdk      new  yes  same  0     0      -     exact   both   -       -
-vmdk-2gb      vmdk      new  yes  same  0     0      -     exact   both   yes     -
-vmdk-2gbflat  vmdk      new  yes  same  0     0      -     exact   both   -       -
+vmdk-flat     vmdk      new  yes  same  0     0      -     most    both   -       -
+vmdk-2gb      vmdk      new  yes  same  0     0      -     most    both   yes     -
+vmdk-2gbflat  vmdk      new  yes  same  0     0      -     most    both   -       -
 vmdk-stream   vmdk      new  yes  same  0     0      -     most    both   yes     -
 vmdk-over     vmdk      over yes  alike 0     0      -     exact   both   yes     -
 parallels     parallels new  yes  same  0     0      -     exact   both   -       -
