@@ -107,6 +107,21 @@ void vpc_footer_unpack(const uint8_t *p, struct vpc_footer *f)
 	memcpy(f->id, p + 68, 16);
 }
 
+/*
+ * The end of a file is its user's, in a raw disk or in the last block of a
+ * dynamic one, and could look like a footer: so it has to fit the file.
+ */
+bool vpc_ends_fixed(const uint8_t *tail, uint64_t file_len)
+{
+	struct vpc_footer f;
+
+	if (!vpc_footer_ok(tail))
+		return false;
+	vpc_footer_unpack(tail, &f);
+	return f.type == VPC_FIXED && f.header_host == VPC_NO_OFFSET &&
+	       f.size == file_len - VPC_FOOTER_LEN;
+}
+
 void vpc_footer_pack(uint8_t *p, const struct vpc_footer *f)
 {
 	memset(p, 0, VPC_FOOTER_LEN);
@@ -170,8 +185,7 @@ int vpc_footer_read(struct hostfile *f, struct vpc_footer *out, struct err *e)
 	    host_pread(f, tail, sizeof tail, len - VPC_FOOTER_LEN, e))
 		return -1;
 	/* The data of a fixed disk may begin like a footer. */
-	if (!vpc_footer_ok(head) ||
-	    (vpc_footer_ok(tail) && be32(tail + 60) == VPC_FIXED))
+	if (!vpc_footer_ok(head) || vpc_ends_fixed(tail, len))
 		p = tail;
 	if (!is_footer(head) && !is_footer(tail))
 		return err_set(e, ERR_NOT_FORMAT, EINVAL, "invalid VPC image");

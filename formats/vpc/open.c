@@ -13,10 +13,6 @@
 #define BLOCK_LEN_MAX (256u << 20)
 #define HOST_MAX      ((uint64_t)VPC_NO_BLOCK * SECTOR_LEN)
 
-/*
- * The data of a fixed disk is its user's, who could let it end with a footer:
- * so it has to fit the file.
- */
 static bool probe(const struct probe_in *p)
 {
 	struct vpc_footer f;
@@ -26,11 +22,8 @@ static bool probe(const struct probe_in *p)
 		if (f.type == VPC_DYNAMIC || f.type == VPC_DIFF)
 			return true;
 	}
-	if (p->tail_len < VPC_FOOTER_LEN || !vpc_footer_ok(p->tail))
-		return false;
-	vpc_footer_unpack(p->tail, &f);
-	return f.type == VPC_FIXED && f.header_host == VPC_NO_OFFSET &&
-	       f.size == p->file_len - VPC_FOOTER_LEN;
+	return p->tail_len >= VPC_FOOTER_LEN &&
+	       vpc_ends_fixed(p->tail, p->file_len);
 }
 
 static bool is_fixed(const struct image *img)

@@ -94,6 +94,8 @@ uint64_t vpc_disk_size(const struct vpc_footer *f);
 void vpc_set_size(struct vpc_footer *f, uint64_t size);
 /* Is it a footer, with the right checksum?  VPC_FOOTER_LEN bytes. */
 bool vpc_footer_ok(const uint8_t *p);
+/* Is the end of the file the footer of a fixed disk that has the rest of it? */
+bool vpc_ends_fixed(const uint8_t *tail, uint64_t file_len);
 void vpc_footer_unpack(const uint8_t *p, struct vpc_footer *f);
 void vpc_footer_pack(uint8_t *p, const struct vpc_footer *f);
 /* The footer at the start or the one at the end. */
