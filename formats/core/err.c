@@ -104,9 +104,11 @@ int err_nomem(struct err *e)
 
 void err_prefix(struct err *e, const char *fmt, ...)
 {
+	static const char cut[] = "... ";
 	char old[sizeof e->msg];
+	const char *rest = old;
+	size_t n, room;
 	va_list ap;
-	size_t n;
 
 	if (!err_is_set(e))
 		return;
@@ -115,7 +117,13 @@ void err_prefix(struct err *e, const char *fmt, ...)
 	put_text(e->msg, sizeof e->msg, "", fmt, ap);
 	va_end(ap);
 	n = strlen(e->msg);
-	snprintf(e->msg + n, sizeof e->msg - n, "%s", old);
+	room = sizeof e->msg - n;
+	if (strlen(old) >= room && room > sizeof cut) {
+		rest += strlen(old) + sizeof cut - room;
+		while ((*rest & 0xc0) == 0x80) /* inside a character */
+			rest++;
+	}
+	snprintf(e->msg + n, room, "%s%s", rest == old ? "" : cut, rest);
 }
 
 void err_hint(struct err *e, const char *fmt, ...)

@@ -54,7 +54,10 @@ int err_usage(struct err *e, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 int err_nomem(struct err *e);
 
-/* Put text before the message.  No effect on an object without an error. */
+/*
+ * Put text before the message, whose end stays where there is no room for all:
+ * it says why.  No effect on an object without an error.
+ */
 void err_prefix(struct err *e, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 /* Set the advice; the first one wins. */

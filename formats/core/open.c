@@ -129,7 +129,13 @@ static struct image *open_recorded_backing(
 	name = image_resolve(img->name, img->backing_name, e);
 	if (!name)
 		return NULL;
-	if (stands_above(l, name) || l->depth >= CHAIN_DEPTH_MAX) {
+	if (l->depth + 1 >= CHAIN_DEPTH_MAX) {
+		err_set(e, ERR_DAMAGED, ELOOP,
+		    "Backing file '%s' is one too many: a chain has at most %u",
+		    name, CHAIN_DEPTH_MAX);
+		return NULL;
+	}
+	if (stands_above(l, name)) {
 		err_set(e, ERR_DAMAGED, ELOOP,
 		    "Backing file '%s' creates an infinite loop.", name);
 		return NULL;

@@ -85,9 +85,18 @@ static void long_texts(void **state)
 	assert_int_equal(strlen(e.hint), sizeof e.hint - 1);
 	err_prefix(&e, "name: ");
 	assert_int_equal(strlen(e.msg), sizeof e.msg - 1);
-	assert_memory_equal(e.msg, "name: xxx", 9);
+	assert_memory_equal(e.msg, "name: ... xxx", 13);
 	err_prefix(&e, "%s", text);
 	assert_int_equal(strlen(e.msg), sizeof e.msg - 1);
+
+	/* The reason comes last, and stays. */
+	err_clear(&e);
+	err_sys(&e, EIO, "file 999");
+	for (int i = 998; i >= 0; i--)
+		err_prefix(&e, "file %d \xc3\xa9: ", i);
+	assert_memory_equal(e.msg, "file 0 \xc3\xa9: ... ", 15);
+	assert_non_null(strstr(e.msg, ": file 999: Input/output error"));
+	assert_true(strlen(e.msg) > sizeof e.msg - 4);
 }
 
 /* Names from images are in messages, which go to terminals and logs. */
