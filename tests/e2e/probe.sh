@@ -6,7 +6,7 @@
 needs jq python3 bximage create_compressed_fs mke2fs "$IMGCTL" "$IMGD"
 
 random_file disk 1000448
-secret=(--object secret,id=s,data=hush)
+secret=(--object "secret,id=s,data=hush")
 for f in qcow2 qcow qed vdi vmdk vpc vhdx parallels luks; do
 	o=()
 	[ $f != luks ] || o=("${secret[@]}" -o key-secret=s,iter-time=1)
