@@ -71,7 +71,10 @@ int qcow_resize(
 	return size > img_size(img) ? grow(img, size, e) : shrink(img, size, e);
 }
 
-/* The name goes to clusters of its own. */
+/*
+ * The name goes behind the header, where it changes in the same sector, and
+ * where tools that empty an image leave it; else to clusters of its own.
+ */
 static int place_name(
     struct image *img, const char *name, struct qcow_header *h, struct err *e)
 {
@@ -81,6 +84,9 @@ static int place_name(
 	if (!h->backing)
 		return err_nomem(e);
 	h->backing_len = (uint32_t)len;
+	h->backing_host = QCOW_HEADER_LEN;
+	if (qcow_header_has_room(h, len))
+		return 0;
 	return twolevel_take_room(img, len, &h->backing_host, e) ||
 		       host_pwrite(img->file, name, len, h->backing_host, e) ||
 		       host_sync(img->file, e)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "qcow.h"
 
@@ -120,10 +121,16 @@ void qcow_header_clear(struct qcow_header *h)
 	h->backing = NULL;
 }
 
+bool qcow_header_has_room(const struct qcow_header *h, size_t name_len)
+{
+	return name_len <= min_u64(h->l1_host, SECTOR_LEN) - QCOW_HEADER_LEN;
+}
+
 int qcow_header_write(
     struct hostfile *f, const struct qcow_header *h, struct err *e)
 {
-	uint8_t p[QCOW_HEADER_LEN] = {0};
+	uint8_t p[SECTOR_LEN] = {0};
+	size_t len = QCOW_HEADER_LEN;
 
 	put_be32(p, QCOW_MAGIC);
 	put_be32(p + 4, QCOW_VERSION);
@@ -134,7 +141,12 @@ int qcow_header_write(
 	p[33] = h->l2_bits;
 	put_be32(p + 36, h->crypt);
 	put_be64(p + 40, h->l1_host);
-	return host_pwrite(f, p, sizeof p, 0, e);
+	if (h->backing && h->backing_host == QCOW_HEADER_LEN &&
+	    qcow_header_has_room(h, h->backing_len)) {
+		memcpy(p + len, h->backing, h->backing_len);
+		len += h->backing_len;
+	}
+	return host_pwrite(f, p, len, 0, e);
 }
 
 /* ---- create

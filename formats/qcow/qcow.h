@@ -44,7 +44,9 @@ int qcow_l1_check(const struct qcow_header *h, uint64_t size, const char *name,
 /* *h is the caller's; qcow_header_clear() frees what it holds. */
 int qcow_header_read(struct hostfile *f, struct qcow_header *h, struct err *e);
 void qcow_header_clear(struct qcow_header *h);
-/* The fixed part, in one sector.  Not synced. */
+/* Does a name of that length fit behind it, in its sector? */
+bool qcow_header_has_room(const struct qcow_header *h, size_t name_len);
+/* With such a name if it is there: one sector.  Not synced. */
 int qcow_header_write(
     struct hostfile *f, const struct qcow_header *h, struct err *e);
 

@@ -242,18 +242,32 @@ END
 	rm crossed before
 done
 
-# The name of a new backing file lies behind the tables: commit cuts off the
-# clusters, not the name.
+# A name that is longer than the first lies behind the tables: commit cuts off
+# the clusters, not the name.
 qemu-img create -q -f raw under 1M
 qemu-img create -q -f raw other 1M
 "$IMGCTL" create -q -f qcow -b under -F raw over
-expect_exit 0 "$IMGCTL" rebase -u -f qcow -b other -F raw over
+expect_exit 0 "$IMGCTL" rebase -u -f qcow -b ././other -F raw over
 qemu-io -f qcow -c 'write -P 5 4k 8k' over >/dev/null
 expect_exit 0 "$IMGCTL" commit -q -f qcow over
-"$IMGCTL" info over | grep >/dev/null '^backing file: other'
-qemu-img info over | grep >/dev/null '^backing file: other'
+"$IMGCTL" info over | grep >/dev/null '^backing file: ././other'
+qemu-img info over | grep >/dev/null '^backing file: ././other'
 expect_exit 0 qemu-io -f qcow -c 'write -P 6 64k 4k' -c 'read -P 5 4k 8k' over
-rm under other over
+
+# One that is not longer stays behind the header, where the peer's commit leaves
+# it.
+"$IMGCTL" create -q -f qcow -b under -F raw over
+for base in other up; do
+	cp other up
+	expect_exit 0 "$IMGCTL" rebase -u -f qcow -b $base -F raw over
+	"$IMGCTL" check -q -f qcow over
+	qemu-io -f qcow -c 'write -P 7 4k 8k' over >/dev/null
+	qemu-img commit -q -f qcow over
+	[ "$(qemu-img info over | sed -n 's/^backing file: //p')" = $base ] ||
+		fail "the name of $base is gone"
+	expect_exit 0 qemu-io -f qcow -c 'read -P 7 4k 8k' over
+done
+rm under other up over
 
 # What neither makes.
 "$IMGCTL" create -f qcow none 0 2>"$TMP/err" && fail 'made'
