@@ -34,6 +34,15 @@ static struct image *open_tree(struct options *o, const struct level *above,
 
 /* ---- one layer ---------------------------------------------------------- */
 
+static const struct driver *find_driver(const char *format, struct err *e)
+{
+	const struct driver *drv = registry_find(format);
+
+	if (!drv)
+		err_unsupported(e, "Unknown driver '%s'", format);
+	return drv;
+}
+
 static const struct driver *choose_driver(
     struct hostfile *f, const char *format, bool *probed, struct err *e)
 {
@@ -42,11 +51,9 @@ static const struct driver *choose_driver(
 	*probed = !format;
 	if (!format)
 		return registry_probe(f, e);
-	drv = registry_find(format);
-	if (!drv)
-		err_unsupported(e, "Unknown driver '%s'", format);
-	else if (storage_is_driver(format) &&
-		 storage_check_kind(f->name, format, e))
+	drv = find_driver(format, e);
+	if (drv && storage_is_driver(format) &&
+	    storage_check_kind(f->name, format, e))
 		return NULL;
 	return drv;
 }
@@ -247,7 +254,8 @@ static struct image *open_path(const char *name, const struct level *above,
 	struct hostfile *f = NULL;
 	struct image *img = NULL;
 
-	if (o)
+	/* A wrong format is said of a file that is not there too. */
+	if (o && (!how->format || find_driver(how->format, e)))
 		f = open_storage(name, open_host_flags(how), e);
 	if (f) {
 		l.path = f->name;

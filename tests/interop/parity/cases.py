@@ -133,6 +133,7 @@ SINGLE = [
     [f"info --object {kind},help a" for kind in (
         "secret", "authz-list", "authz-list-file", "authz-simple",
         "tls-creds-anon", "tls-creds-psk", "tls-creds-x509")],
+    ["info -f bogus a", "convert -f bogus -O raw a b", "check -f bogus a"],
     ["create -f qcow2 -o cluster_size=x,cluster_size=64k a 1M",
      "create -f qcow2 -o lazy_refcounts=z -o lazy_refcounts=on a 1M",
      "create -f qcow2 -o size=x a 1M", "create -f vmdk -o compat=z,compat=1 a",
