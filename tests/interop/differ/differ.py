@@ -6,8 +6,8 @@
 A sequence is what one seed makes: operations on a few small images in two
 folders (sandbox.py, generate.py).  After each operation, the images that it
 may have changed are compared (state.py): content, map, check, info, snapshots,
-bitmaps.  A sequence that fails is made shorter while it still fails, and
-printed as a script.
+bitmaps; what only we can do, with what it must do (model.py).  A sequence that
+fails is made shorter while it still fails, and printed as a script.
 
 $DIFFER_SEED	the first seed (default 1)
 $DIFFER_N	how many (default 500)
@@ -25,8 +25,10 @@ from multiprocessing import Pool
 from random import Random
 
 import generate
+import model
 import state
 from sandbox import Difference, Op, Sandbox, script
+from state import fmt_of
 from world import World
 
 FIRST = int(os.environ.get("DIFFER_SEED", 1))
@@ -42,13 +44,12 @@ def sandbox(folder):
     return Sandbox(top, os.environ["IMGCTL"], os.environ["IMGD"])
 
 
-def fmt_of(name):
-    return name.rsplit(".", 1)[1]
-
-
 def step(box, op, rng, world=None):
     """Do and compare; what the world knows is kept up to date."""
+    wanted = model.expected(box, op)
     done = box.do(op)
+    if box.alone:
+        model.same(box, wanted)
     if done and not op.same_map:
         for name in op.touch:
             state.same_bytes(box, op, name, fmt_of(name))

@@ -197,8 +197,7 @@ def damage_and_repair(w):
 
 def commit(w):
     image = w.pick(lambda i: i.backing in w.images and not any(
-        w.images[n].fmt == "vhdx" or w.images[n].stream or
-        not others.is_loose_base(w, w.images[n], i)
+        w.images[n].stream or not others.is_loose_base(w, w.images[n], i)
         for n in w.chain(i.name)))
     if not image:
         return None
@@ -214,17 +213,20 @@ def commit(w):
 
 
 def rebase(w):
-    # Version 2 without a backing file: the reference loses zeroes.  QCOW: it
-    # refuses, and its commit then cuts off the name that we have written.
+    # Version 2 without a backing file: the reference loses zeroes.
     image = w.pick(lambda i: i.fmt in others.BACKED and not i.stream and
-                   i.fmt != "qcow" and (i.backing or not i.v2 and w.chance(.3)))
+                   (i.backing or not i.v2 and w.chance(.3)))
     if not image:
         return None
     args, theirs = ["rebase", "-f", image.fmt], None
     unsafe = w.chance(.15)
     if unsafe:
         args.append("-u")
+    # QCOW: the reference's commit cuts off a name that is longer than before.
     base = w.pick(lambda i: image.name not in w.chain(i.name) and
+                  others.is_base(i) and
+                  (image.fmt != "qcow" or
+                   len(i.name) <= len(image.backing or "")) and
                   (image.fmt != "vmdk" or i.fmt == "vmdk"))
     if not base or w.chance(.25):
         args += ["-b", ""]
@@ -313,10 +315,10 @@ TABLE = [
 
 def next_ops(w):
     """What comes next; the first is to make an image."""
-    if not w.images:
-        first = make_other if w.others else make_qcow2
-        return [w.rng.choice([make_raw, make_qcow2, first])(w)]
     table = TABLE + [(20, make_other)] * bool(w.others)
+    if not w.images:
+        table = [(1, make_raw), (1, make_qcow2),
+                 (1, make_other if w.others else make_qcow2)]
     weights = [weight for weight, _ in table]
     while True:
         op = w.rng.choices(table, weights)[0][1](w)

@@ -29,7 +29,7 @@ def make_qcow2(w):
 
 
 def make_overlay(w):
-    base = w.pick(lambda i: len(w.chain(i.name)) <= 3)
+    base = w.pick(lambda i: len(w.chain(i.name)) <= 3 and others.is_base(i))
     if len(w.images) >= FILES_MAX or not base:
         return None
     name = w.new_name("qcow2")
@@ -47,7 +47,7 @@ def make_other(w):
         return None
     fmt = w.rng.choice(w.others)
     base = w.pick(lambda i: (i.fmt == "vmdk" or fmt != "vmdk") and
-                  len(w.chain(i.name)) <= 3)
+                  others.is_base(i) and len(w.chain(i.name)) <= 3)
     if not base or fmt not in others.BACKED or w.chance(.5):
         base = None
     name = w.new_name(fmt)
@@ -56,7 +56,9 @@ def make_other(w):
     size = [] if base and w.chance(.6) else [str(w.size())]
     if base:
         args += ["-b", base.name, "-F", base.fmt]
+    ours = fmt in others.OURS
     return Op("tool", [*args, name, *size], touch=[name], makes=[name],
+              theirs=others.REFUSED if ours else None, we_can=ours,
               same_out=False, same_map=False, keep_theirs=w.chance(.5))
 
 
@@ -103,13 +105,17 @@ def convert(w):
         name = old.name
         makes = [name]
     # In small clusters and subclusters, in runs of another length, and at the
-    # end of a backing file, the reference looks for zeroes in another way.
-    rough = other or base or "-S" in args or any(
+    # end of a backing file, the reference looks for zeroes in another way.  A
+    # cluster where two inputs meet is not compressed by us.
+    rough = other or base or "-S" in args or packed and sources[1:] or any(
         a.startswith("cluster_size=") and
         (int(a.split(",")[0][13:]) < 4096 or "extended_l2" in a)
         for a in args)
+    ours = fmt in others.OURS
     return Op("tool", [*args, *sources, name], touch=[name], makes=makes,
-              same_map=not rough, loose=is_loose(args), we_can=other and packed,
+              theirs=others.REFUSED if ours else None,
+              we_can=ours or other and packed,
+              same_map=not rough, loose=is_loose(args),
               keep_theirs=other and w.chance(.5))
 
 
@@ -130,6 +136,7 @@ def convert_into(w):
     """convert -n"""
     source = w.pick()
     target = w.pick(lambda i: not w.users(i.name) and source and
+                    others.is_base(i) and
                     others.is_written(i) and i.size >= source.size and
                     i.name not in w.chain(source.name))
     if not target:
@@ -148,7 +155,10 @@ def dd(w):
     source = w.pick()
     if len(w.images) >= FILES_MAX or not source:
         return None
+    # (It takes no options for what it makes.)
     fmt = w.rng.choice(["raw", "qcow2", *w.others])
+    if fmt == "luks":
+        return None
     name = w.new_name(fmt)
     operands = [f"if={source.name}", f"of={name}",
                 f"bs={w.rng.choice([512, 4096, 65536, 100000])}"]

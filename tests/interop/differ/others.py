@@ -6,12 +6,17 @@ only contents and info are compared after an operation, then both go on with the
 files of one of them, and everything is compared on these.
 
 BACKED: can have a backing file, by both programs.
+OURS: we make them and both use them: the reference needs seconds for a key, and
+what is not written is noise that depends on it.
 LEAKING: nothing in the file says which clusters are in use; we leave leaks.
 """
 import os
 
-FORMATS = ["vmdk", "vpc", "vhdx", "vdi", "qed", "qcow", "parallels"]
+FORMATS = ["vmdk", "vpc", "vhdx", "vdi", "qed", "qcow", "parallels",
+           "luks"]
 BACKED = ["qcow2", "vmdk", "qed", "qcow"]
+OURS = ["luks"]
+REFUSED = ["no-command"]
 LEAKING = ["qed", "qcow", "vpc"]
 MIB = 1024 * 1024
 
@@ -50,6 +55,8 @@ def options(r, fmt, backing=None, packed=False):
     if fmt == "qed":
         return [f"cluster_size={r.choice([4096, 16384, 65536])}",
                 f"table_size={r.choice([2, 4, 16])}"]
+    if fmt == "luks":
+        return ["key-secret=s", "iter-time=10"]
     if fmt == "parallels":
         return [f"cluster_size={r.choice([4096, 65536, MIB])}"]
     return []
@@ -57,6 +64,11 @@ def options(r, fmt, backing=None, packed=False):
 
 def is_other(image):
     return image.fmt in FORMATS
+
+
+def is_base(image):
+    """Can others be above it?  A name that is recorded says no key."""
+    return image.fmt != "luks"
 
 
 def is_written(image):

@@ -30,6 +30,33 @@ MAKE_NOISE = ("python3 -c 'import random, sys; sys.stdout.buffer.write("
               f"random.Random(1).randbytes({NOISE_LEN}))' >noise")
 
 
+SECRET = "secret,id=s,data=hush"
+
+
+def json_name(path):
+    return ('json:{"driver":"luks","key-secret":"s","file":{"driver":"file",'
+            f'"filename":"{path}"}}}}')
+
+
+def with_keys(argv):
+    """Encrypted images are called by a name that says their key, but for those
+    that are to be made."""
+    if not any("luks" in a for a in argv) or argv[1] == "create":
+        return argv[:2] + ["--object", SECRET] * ("luks" in argv) + argv[2:]
+    at = 2 if argv[1][0] != "-" else 1  # behind the command, if there is one
+    made = argv[-1:] if ("-O", "luks") in zip(argv, argv[1:]) else []
+    out = argv[:at] + ["--object", SECRET]
+    for arg in argv[at:len(argv) - len(made)]:
+        key, eq, path = arg.rpartition("if=")
+        if path.endswith(".luks"):
+            out.append(key + eq + json_name(path))
+        elif arg == "luks" and out[-1] in ("-f", "-F"):
+            out.pop()
+        else:
+            out.append(arg)
+    return out + made
+
+
 class Difference(Exception):
     """What the two sides disagree on; `shell` are commands that show it."""
 
@@ -80,6 +107,7 @@ class Sandbox:
         self.imgd = imgd
         self.loose = False
         self.leaky = False
+        self.alone = False  # could the reference not do the last one?
         self.leaks = {}  # in our image of that name, by our check
         for side in ("ours", "theirs"):
             os.makedirs(self.path(side))
@@ -93,7 +121,7 @@ class Sandbox:
         shutil.rmtree(self.top)
 
     def run(self, side, argv):
-        argv = [self.imgctl if a == "imgctl" else a for a in argv]
+        argv = with_keys([self.imgctl if a == "imgctl" else a for a in argv])
         try:
             p = subprocess.run(argv, cwd=self.path(side), timeout=TIMEOUT,
                                capture_output=True, text=True,
@@ -126,7 +154,8 @@ class Sandbox:
         else:
             ours, theirs = self.both(op.args, op.theirs)
         self.loose |= op.loose
-        if op.we_can and ours.rc == 0 != theirs.rc:
+        self.alone = op.we_can and ours.rc == 0 != theirs.rc
+        if self.alone:
             self.adopt()
             return True
         self.same_result(op, ours, theirs)
@@ -175,9 +204,9 @@ class Sandbox:
             return result
         h = nbd.NBD()
         try:
-            h.connect_systemd_socket_activation(
+            h.connect_systemd_socket_activation(with_keys(
                 [self.imgd, *imgd_options(op),
-                 self.path("ours", op.args[0])])
+                 self.path("ours", op.args[0])]))
             for req in op.requests:
                 nbd_request(h, *req)
             h.shutdown()
@@ -251,12 +280,13 @@ def bench(op):
 
 def in_dir(side, argv):
     argv = " ".join("$IMGCTL" if a == "imgctl" else shlex.quote(a)
-                    for a in argv)
+                    for a in with_keys(argv))
     return f"(cd {side} && {argv})"
 
 
 def nbdsh(op):
-    server = ", ".join(map(repr, [*imgd_options(op), op.args[0]]))
+    server = with_keys(["imgd", *imgd_options(op), op.args[0]])[1:]
+    server = ", ".join(map(repr, server))
     lines = ["import os; h.connect_systemd_socket_activation("
              f"[os.environ[\"IMGD\"], {server}])".replace("'", '"')]
     for what, off, length, *value in op.requests:
