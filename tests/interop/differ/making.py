@@ -162,9 +162,11 @@ def dd(w):
     name = w.new_name(fmt)
     operands = [f"if={source.name}", f"of={name}",
                 f"bs={w.rng.choice([512, 4096, 65536, 100000])}"]
-    # With both, the reference counts from the start of the image.
+    # With both, the reference counts from the start of the image.  A VMDK image
+    # of what is skipped to the end it cannot open.
     if w.chance(.6):
-        operands.append(f"{w.rng.choice(['skip', 'count'])}="
+        which = ["count"] if fmt == "vmdk" else ["skip", "count"]
+        operands.append(f"{w.rng.choice(which)}="
                         f"{w.rng.randrange(1, 40)}")
     # The reference writes zeroes as data.
     return Op("tool", ["dd", "-f", source.fmt, "-O", fmt, *operands],
