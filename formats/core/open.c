@@ -261,8 +261,9 @@ static struct image *open_path(const char *name, const struct level *above,
 		l.path = f->name;
 		img = open_layer(f, o, &l, e);
 	}
-	/* What was said of a file below may begin with that. */
-	if (!img && !(above && says_so(e, name)))
+	/* What was said of the storage of a file below begins with that, and
+	 * what some formats say. */
+	if (!img && (!above || (f && !says_so(e, name))))
 		err_prefix(e, "Could not open '%s': ", name);
 	return img;
 }
@@ -439,5 +440,5 @@ struct image *open_parent(
 
 	if (!full || !open_plain_path(full, e))
 		return NULL;
-	return img_open(full, &how, e);
+	return open_named_file(full, &how, e);
 }

@@ -23,7 +23,7 @@ static int parent_cid(
 	struct image *parent = path ? img_open(path, &how, &one) : NULL;
 
 	*cid = vmdk_of(img)->desc.parent_cid;
-	if (!parent && one.kind == ERR_SYSTEM && one.errnum != ENOENT)
+	if (!parent && one.errnum != ENOENT)
 		return err_set(e, one.kind, one.errnum, "%s", one.msg);
 	if (parent)
 		*cid = vmdk_of(parent)->desc.cid;

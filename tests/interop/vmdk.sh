@@ -257,6 +257,16 @@ expect_exit 0 "$IMGCTL" compare child.vmdk other.vmdk
 expect_exit 1 "$IMGCTL" create -f vmdk -b disk -F raw none.vmdk
 expect_err "backing_file must be a vmdk image"
 
+# A parent has another name, that is not there yet, or is a VMDK image.
+"$IMGCTL" rebase -q -u -b other.vmdk -F vmdk child.vmdk
+"$IMGCTL" rebase -q -u -b later.vmdk -F vmdk child.vmdk
+cp child.vmdk before
+cp noise later.vmdk
+expect_exit 1 "$IMGCTL" rebase -u -b later.vmdk -F vmdk child.vmdk
+expect_err "Could not open 'later.vmdk': invalid VMDK image descriptor"
+same before child.vmdk
+"$IMGCTL" rebase -q -u -b '' child.vmdk
+
 # Its child would be taken for one without a parent.
 cp cowd.vmdk nocid.vmdk
 expect_exit 1 "$IMGCTL" create -f vmdk -b nocid.vmdk -F vmdk none.vmdk
