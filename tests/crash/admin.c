@@ -179,7 +179,8 @@ static int resize(struct admin *w, struct err *e)
 	enum img_prealloc how = IMG_PREALLOC_OFF;
 
 	/* Crash files cannot allocate. */
-	if (size > w->now.disk.size && rng_below(&w->rng, 2))
+	if (!w->scene->no_prealloc && size > w->now.disk.size &&
+	    rng_below(&w->rng, 2))
 		how = rng_below(&w->rng, 2) ? IMG_PREALLOC_METADATA
 					    : IMG_PREALLOC_FULL;
 	holding_resize(&w->next, size);

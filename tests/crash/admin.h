@@ -18,6 +18,7 @@ struct admin_scene {
 	bool vm_state;	    /* the first snapshot has some */
 	bool fixed;	    /* the size may not change (version 2) */
 	const char *format; /* NULL: qcow2; others have no snapshots */
+	bool no_prealloc;   /* it refuses to preallocate when it grows */
 };
 
 static inline const char *admin_format(const struct admin_scene *s)

@@ -50,6 +50,8 @@ const struct scene scenes[] = {
     {"metadata", "qcow2", "preallocation=metadata", 2 * MiB, 0, 0, TRIM},
     {"vpc", "vpc", "force_size=on", 5 * MiB, 0, 0, TRIM},
     {"vpc, fixed", "vpc", "subformat=fixed,force_size=on", 1 * MiB, 0, 0, TRIM},
+    {"vpc differencing", "vpc", "force_size=on", 5 * MiB, 0, BASE_VPC_SHORT,
+	TRIM},
     {"qed", "qed", NULL, 2 * MiB, 0, 0, TRIM},
     {"qed, 4k, base", "qed", "cluster_size=4k,table_size=2", 1 * MiB, 0,
 	BASE_QCOW2_SHORT, TRIM},

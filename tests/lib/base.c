@@ -116,6 +116,7 @@ static uint64_t base_len(enum base base, uint64_t size)
 	case BASE_QCOW2_SHORT:
 	case BASE_VHDX_SHORT:
 	case BASE_VMDK_SHORT:
+	case BASE_VPC_SHORT:
 		return round_down(size / 2, 512) + 512;
 	case BASE_QCOW2_LONG:
 		return round_down(size + size / 3, 512);
@@ -176,6 +177,11 @@ void base_make(enum base base, uint64_t size, uint64_t seed, uint8_t *bytes,
 		*format = "vmdk";
 		convert_to(*format, *name, "subformat=monolithicSparse", false);
 		break;
+	case BASE_VPC_SHORT:
+		*name = "base.vpc";
+		*format = "vpc";
+		convert_to(*format, *name, "force_size=on", false);
+		break;
 	}
 	flatten(*name, *format, bytes, size);
 }
@@ -183,7 +189,7 @@ void base_make(enum base base, uint64_t size, uint64_t seed, uint8_t *bytes,
 void base_remove(void)
 {
 	static const char *const names[] = {"source.raw", "base.qcow2",
-	    "middle.qcow2", "base.vhdx", "base.vmdk", "flat.raw"};
+	    "middle.qcow2", "base.vhdx", "base.vmdk", "base.vpc", "flat.raw"};
 
 	for (size_t i = 0; i < ARRAY_N(names); i++)
 		unlink(names[i]);

@@ -23,6 +23,7 @@ enum base {
 	BASE_VHDX_SHORT, /* ends in the middle                        */
 	BASE_VMDK,
 	BASE_VMDK_SHORT, /* ends in the middle                        */
+	BASE_VPC_SHORT,	 /* ends in the middle                        */
 };
 
 /*
