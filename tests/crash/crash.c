@@ -67,18 +67,21 @@ struct image *crash_must_open(
 	return img;
 }
 
-static void show(void *arg, struct crashfile *c, unsigned barrier)
+void crash_look(const struct crash_watch *w, unsigned moment)
 {
-	const struct crash_watch *w = arg;
-
-	(void)c;
 	for (unsigned i = 0; i < w->image_n; i++)
-		w->look(w->arg, i < 2 ? i : barrier * w->image_n + i);
+		w->look(w->arg, i < 2 ? i : moment * w->image_n + i);
+}
+
+static void on_sync(void *arg, struct crashfile *c, unsigned barrier)
+{
+	(void)c;
+	crash_look(arg, barrier);
 }
 
 void crash_watch(struct crashfile *c, struct crash_watch *w)
 {
-	crashfile_on_sync(c, show, w);
+	crashfile_on_sync(c, on_sync, w);
 }
 
 #define SMALL_BLOCK 4096u

@@ -31,6 +31,8 @@ struct crash_watch {
 	void (*look)(void *arg, uint64_t seed);
 	void *arg;
 };
+/* Show them now; another `moment` has other seeds. */
+void crash_look(const struct crash_watch *w, unsigned moment);
 /* Until crashfile_on_sync(c, NULL, NULL). */
 void crash_watch(struct crashfile *c, struct crash_watch *w);
 

@@ -15,11 +15,10 @@
 #define SIZE  (1200 * KiB)
 #define SEEDS EFFORT(6u, 4u)
 
-static struct image *open_on(
-    struct hostfile *f, const char *snapshot, unsigned flags, struct err *e)
+static struct image *open_snapshot(
+    struct hostfile *f, const char *snapshot, struct err *e)
 {
-	const struct img_open how = {
-	    .format = "qcow2", .flags = flags, .snapshot = snapshot};
+	const struct img_open how = {.format = "qcow2", .snapshot = snapshot};
 
 	return img_open_host(f, &how, e);
 }
@@ -46,8 +45,7 @@ static void look(struct trial *t, uint64_t seed, bool done)
 
 	assert_no_error(&e);
 	crash_check(f, "qcow2");
-	img = open_on(host_ref(f), NULL, IMG_O_RDWR, &e);
-	assert_no_error(&e);
+	img = crash_must_open(f, "qcow2", IMG_O_RDWR);
 	assert_ok(img_pread(img, got, SIZE, 0, &e), &e);
 	if (done)
 		assert_memory_equal(got, t->new, SIZE);
@@ -55,7 +53,7 @@ static void look(struct trial *t, uint64_t seed, bool done)
 		expect_mixture(t, got);
 	assert_ok(img_pwrite(img, got, 70000, 1000, 0, &e), &e);
 	assert_ok(img_close(img, &e), &e);
-	img = open_on(f, "s", 0, &e);
+	img = open_snapshot(f, "s", &e);
 	assert_no_error(&e);
 	assert_ok(img_pread(img, got, SIZE, 0, &e), &e);
 	assert_memory_equal(got, t->old, SIZE);
@@ -63,11 +61,9 @@ static void look(struct trial *t, uint64_t seed, bool done)
 	t->image_n++;
 }
 
-static void power_fails(void *arg, struct crashfile *c, unsigned barrier)
+static void look_midway(void *arg, uint64_t seed)
 {
-	(void)c;
-	for (uint64_t seed = 0; seed < SEEDS; seed++)
-		look(arg, seed < 2 ? seed : barrier * SEEDS + seed, false);
+	look(arg, seed, false);
 }
 
 static int in_between(void *arg, uint64_t now, uint64_t total)
@@ -114,7 +110,9 @@ static struct image *make_source(uint8_t *want)
 static void copy(const char *options, unsigned flags, unsigned threads)
 {
 	static struct trial t;
+	struct crash_watch watch = {SEEDS, look_midway, &t};
 	struct err e = ERR_INIT;
+	struct hostfile *f;
 	struct image *src;
 	struct img_copy job = {.src = &src,
 	    .src_n = 1,
@@ -127,12 +125,13 @@ static void copy(const char *options, unsigned flags, unsigned threads)
 	t = (struct trial){.c = crashfile_new(&e)};
 	assert_no_error(&e);
 	crash_create(t.c, "qcow2", SIZE, options, NULL);
-	job.dst = open_on(crashfile_host(t.c), NULL, IMG_O_RDWR, &e);
-	assert_no_error(&e);
+	f = crashfile_host(t.c);
+	job.dst = crash_must_open(f, "qcow2", IMG_O_RDWR);
+	host_put(f);
 	fill(job.dst, t.old, 4);
 	assert_ok(img_snapshot_create(job.dst, "s", &e), &e);
 	src = make_source(t.new);
-	crashfile_on_sync(t.c, power_fails, &t);
+	crash_watch(t.c, &watch);
 	assert_ok(img_copy(&job, &e), &e);
 	assert_ok(img_flush(job.dst, &e), &e);
 	look(&t, 0, true);

@@ -73,8 +73,9 @@ static void go_on(struct trial *t, struct image *img)
 	ledger_free(&now);
 }
 
-static void look(struct trial *t, uint64_t seed)
+static void look(void *arg, uint64_t seed)
 {
+	struct trial *t = arg;
 	struct err e = ERR_INIT;
 	struct hostfile *meta = crashfile_image(t->meta, seed, &e);
 	/* Both are whole or empty, or each is what it happens to be. */
@@ -100,15 +101,6 @@ static void look(struct trial *t, uint64_t seed)
 	host_put(meta);
 }
 
-static void power_fails(void *arg, struct crashfile *c, unsigned barrier)
-{
-	struct trial *t = arg;
-
-	(void)c;
-	for (uint64_t i = 0; i < IMAGES; i++)
-		look(t, i < 2 ? i : 2 + barrier * IMAGES + i);
-}
-
 /* Both files as create leaves them. */
 static void make(struct trial *t, const char *options)
 {
@@ -132,19 +124,20 @@ static void crashes(void **state)
 	struct err e = ERR_INIT;
 	struct script s = {.stride = 1, .no_packed = true};
 	struct trial t;
+	struct crash_watch watch = {IMAGES, look, &t};
 
 	make(&t, *state);
 	s.img = t.img;
 	s.ledger = &t.ledger;
 	s.rng = &t.rng;
 	s.version = t.version;
-	crashfile_on_sync(t.meta, power_fails, &t);
-	crashfile_on_sync(t.data, power_fails, &t);
+	crash_watch(t.meta, &watch);
+	crash_watch(t.data, &watch);
 	for (unsigned i = 0; i < STEPS; i++) {
 		assert_ok(script_step(&s, &e), &e);
 		t.version = s.version;
 		if (i % 4 == 0)
-			power_fails(&t, NULL, i);
+			crash_look(&watch, i);
 	}
 	assert_ok(img_close(t.img, &e), &e);
 	ledger_flush(&t.ledger);

@@ -39,16 +39,6 @@ struct trial {
 	unsigned failed_n, old_n, new_n;
 };
 
-static struct image *open_on(struct hostfile *f, unsigned flags)
-{
-	const struct img_open how = {.format = "qcow2", .flags = flags};
-	struct err e = ERR_INIT;
-	struct image *img = img_open_host(host_ref(f), &how, &e);
-
-	assert_no_error(&e);
-	return img;
-}
-
 static uint8_t *read_disk(struct image *img)
 {
 	struct err e = ERR_INIT;
@@ -87,7 +77,7 @@ static struct hostfile *make(const char *options, uint8_t **base)
 	assert_ok(hostio_copy(f, from, &e), &e);
 	host_put(from);
 	crashfile_free(c);
-	img = open_on(f, IMG_O_RDWR);
+	img = crash_must_open(f, "qcow2", IMG_O_RDWR);
 	write_some(img, &rng, 60);
 	assert_ok(img_bitmap_add(img, "on", 512, true, &e), &e);
 	assert_ok(img_bitmap_add(img, "off", 4096, false, &e), &e);
@@ -152,7 +142,7 @@ static void look_at_file(struct trial *t, uint64_t size, bool writable)
 	struct image *img;
 
 	crash_check(t->under, "qcow2");
-	img = open_on(t->under, IMG_O_RDWR);
+	img = crash_must_open(t->under, "qcow2", IMG_O_RDWR);
 	if (writable)
 		assert_int_equal(img_size(img), size);
 	else
@@ -180,7 +170,7 @@ static bool fault(struct trial *t, struct hostfile *template,
 	assert_ok(hostio_copy(t->under, template, &e), &e);
 	t->f = faultfile_new(host_ref(t->under), &e);
 	assert_no_error(&e);
-	t->img = open_on(t->f, IMG_O_RDWR | IMG_O_DISCARD);
+	t->img = crash_must_open(t->f, "qcow2", IMG_O_RDWR | IMG_O_DISCARD);
 	faultfile_fail(t->f, way->kinds, nth, way->errnum, way->stays);
 	rc = img_resize(t->img, NEW, IMG_PREALLOC_OFF, &e);
 	hit = faultfile_hit(t->f);
