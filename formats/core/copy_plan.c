@@ -14,7 +14,9 @@
 #include "copy.h"
 #include "samefile.h"
 
-#define MAP_LEN	   GiB	       /* bytes of block status asked for at once */
+/* Bytes of block status asked for at once, or a part of a huge disk. */
+#define MAP_LEN	   GiB
+#define MAPS_N	   65536u
 #define RAW_GRAIN  4096u       /* of targets without units */
 #define ABSORB_LEN (64u * KiB) /* shorter holes are read with the data */
 
@@ -203,7 +205,9 @@ static int look(struct copy_plan *p, struct err *e)
 		return 0;
 	}
 	if (!img_map(p->job->src[p->src_ix], p->src_off,
-		min_u64(src_left(p), MAP_LEN), &p->x, e))
+		min_u64(src_left(p),
+		    round_down(p->total / MAPS_N, MAP_LEN) + MAP_LEN),
+		&p->x, e))
 		return 0;
 	return map_failed(p, e);
 }

@@ -6,7 +6,9 @@
 #include "request.h"
 #include "samefile.h"
 
-#define MAP_LEN GiB /* of block status asked for at once */
+/* Bytes of block status asked for at once, or a part of a huge disk. */
+#define MAP_LEN GiB
+#define MAPS_N	65536u
 
 void sides_init(struct sides *s, struct image *a, struct image *b)
 {
@@ -26,7 +28,9 @@ int sides_look(struct sides *s, unsigned i, struct err *e)
 		return 0;
 	if (s->pos < side->size)
 		return img_map(side->img, s->pos,
-		    min_u64(side->size - s->pos, MAP_LEN), &side->x, e);
+		    min_u64(side->size - s->pos,
+			round_down(side->size / MAPS_N, MAP_LEN) + MAP_LEN),
+		    &side->x, e);
 	side->x = (struct img_extent){.len = UINT64_MAX - s->pos, .zero = true};
 	return 0;
 }

@@ -19,6 +19,20 @@ assert kib < int(sys.argv[1]), "%d KiB used: %s" % (kib, sys.argv[3:])
 END
 }
 
+# A sparse disk is walked in steps that grow with it.
+within create -q -f qcow2 -o cluster_size=2M large 512P
+for cmd in 'convert -O qcow2 -o cluster_size=2M' 'compare -F qcow2' \
+	'map --output=json' 'measure -O qcow2 -o cluster_size=2M'; do
+	case $cmd in
+	convert*) to=copy ;;
+	compare*) to=large ;;
+	*) to= ;;
+	esac
+	# shellcheck disable=SC2086
+	within $cmd -f qcow2 large $to
+done
+rm large copy
+
 while read -r format options; do
 	within create -q -f "$format" -o "$options" large
 	# To be opened is not to be read.
