@@ -78,17 +78,21 @@ static void set_size(struct image *img, uint64_t size)
 /* ---- fixed disks
  * ----------------------------------------------------------------------- */
 
+/* Between the disk and the footer there may be more, where the geometry says
+ * that the disk is smaller: with the old footer it lies in the disk now, or
+ * past its end. */
 static int resize_fixed(struct image *img, uint64_t size, struct err *e)
 {
-	uint64_t old = img_size(img);
+	uint64_t old = img_size(img), old_end = host_size(img->file);
+	uint64_t end = size + VPC_FOOTER_LEN;
 
 	set_size(img, size);
 	if (vpc_footer_store(img, size, e) || host_sync(img->file, e))
 		return image_fail(img, e);
-	/* The old footer lies in the disk now, or past its end. */
-	if (size > old ? host_zero(img->file, old,
-			     min_u64(VPC_FOOTER_LEN, size - old), 0, e)
-		       : host_truncate(img->file, size + VPC_FOOTER_LEN, e))
+	if (host_size(img->file) > end && host_truncate(img->file, end, e))
+		return image_fail(img, e);
+	if (size > old &&
+	    host_zero(img->file, old, min_u64(old_end, size) - old, 0, e))
 		return image_fail(img, e);
 	return host_sync(img->file, e) ? image_fail(img, e) : 0;
 }
