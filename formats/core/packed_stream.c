@@ -150,19 +150,18 @@ static bool must_wait(const struct stream *s, const struct waiter *me)
 	return false;
 }
 
-static void enter(
-    struct packed_streams *p, struct stream *s, uint64_t in, size_t len)
+static void enter(struct packed_streams *p, struct stream *s, struct waiter *me)
 {
-	struct waiter me = {.in = in, .end = in + len}, **link = &s->waiters;
+	struct waiter **link = &s->waiters;
 
 	mutex_lock(&p->lock);
-	me.next = s->waiters;
-	s->waiters = &me;
-	while (must_wait(s, &me))
+	me->next = s->waiters;
+	s->waiters = me;
+	while (must_wait(s, me))
 		mutex_wait(&p->lock, &p->changed);
-	while (*link != &me)
+	while (*link != me)
 		link = &(*link)->next;
-	*link = me.next;
+	*link = me->next;
 	s->busy = true;
 	mutex_unlock(&p->lock);
 }
@@ -182,8 +181,9 @@ static int copy_out(struct packed_streams *p, struct stream *s, uint8_t *buf,
 
 	while (len && !rc) {
 		size_t n = min_u64(len, WINDOW_LEN / 4);
+		struct waiter me = {.in = in, .end = in + n};
 
-		enter(p, s, in, n);
+		enter(p, s, &me);
 		rc = copy_part(s, buf, n, in, e);
 		s->going &= !rc;
 		leave(p, s);

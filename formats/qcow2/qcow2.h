@@ -244,8 +244,8 @@ struct qcow2_snapshot_table {
 int qcow2_snapshots_read(
     struct image *img, struct qcow2_snapshot_table *t, struct err *e);
 /* The same from a table that is damaged: extra data that is too long is passed
- * by, an entry that the end of the file cuts goes on with zeroes, and those past
- * it, or too many for a table, are left out. */
+ * by, an entry that the end of the file cuts goes on with zeroes, and those
+ * past it, or too many for a table, are left out. */
 int qcow2_snapshots_salvage(
     struct image *img, struct qcow2_snapshot_table *t, struct err *e);
 void qcow2_snapshots_clear(struct qcow2_snapshot_table *t);

@@ -9,7 +9,7 @@ random_file disk 1000448
 secret=(--object "secret,id=s,data=hush")
 for f in qcow2 qcow qed vdi vmdk vpc vhdx parallels luks; do
 	o=()
-	[ $f != luks ] || o=("${secret[@]}" -o key-secret=s,iter-time=1)
+	[ $f != luks ] || o=("${secret[@]}" -o "key-secret=s,iter-time=1")
 	"$IMGCTL" convert -f raw -O $f "${o[@]}" disk head.$f
 done
 "$IMGCTL" convert -f raw -O vmdk -o subformat=monolithicFlat disk text.vmdk
