@@ -92,6 +92,7 @@ imgd -d /dev/nbd1
 
 # In the foreground, with two connections; what was written and not flushed is
 # there after SIGTERM.
+rm -f /tmp/log
 imgd -v -e 0 -c /dev/nbd2 -f raw --discard=unmap disk.raw >/tmp/log 2>&1 &
 pid=$!
 for i in $(seq 200); do
@@ -109,6 +110,8 @@ mkdir /tmp/small
 mount -t tmpfs -o size=4m none /tmp/small
 truncate -s 32M /tmp/small/disk.raw
 for how in own -d; do
+	# What the last one said is not taken for what this one says.
+	rm -f /tmp/log
 	imgd -v -c /dev/nbd2 -f raw /tmp/small/disk.raw >/tmp/log 2>&1 &
 	pid=$!
 	until grep 'is now connected' /tmp/log; do sleep 0.1; done
