@@ -230,15 +230,23 @@ static void move_on(struct copy_plan *p, struct copy_run *run, uint64_t n)
 	p->x.len -= n;
 }
 
+/* Shorter holes are not worth a read of their own.  They come out again as what
+ * was read is looked through for zeroes, so it has to be. */
+static uint64_t absorbed(const struct copy_plan *p)
+{
+	return p->job->backing || p->share || p->job->flags & IMG_COPY_OFFLOAD
+		   ? 0
+		   : ABSORB_LEN;
+}
+
 /*
- * Data up to `limit` bytes of the run, with holes that are too short to be
- * worth a read of their own; sharing reads nothing, and cannot be done with
- * what is packed.
+ * Data up to `limit` bytes of the run, with holes that are too short; sharing
+ * cannot be done with what is packed.
  */
 static int extend_data(
     struct copy_plan *p, struct copy_run *run, uint64_t limit, struct err *e)
 {
-	uint64_t absorb = p->job->backing || p->share ? 0 : ABSORB_LEN;
+	uint64_t absorb = absorbed(p);
 	bool packed = p->x.packed;
 
 	while (run->len < limit) {

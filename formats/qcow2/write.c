@@ -168,11 +168,26 @@ static enum how entry_how(const struct qcow2 *q, const struct qcow2_entry *n)
 								: TAKE_NEW;
 }
 
-/* Old bytes that a new cluster must take over whole: its subclusters cannot
- * point to two places. */
-static bool needs_whole(const struct qcow2 *q, const struct qcow2_entry *n)
+/* Old bytes that a new cluster must take over: its subclusters cannot point to
+ * two places. */
+static bool has_old(const struct qcow2 *q, const struct qcow2_entry *n)
 {
 	return q->sub_n > 1 && ((n->l2 & QCOW2_PACKED) || n->host);
+}
+
+/* All of these, and what is between them and [*from, *end) of the cluster. */
+static void widen_to_old(const struct qcow2 *q, const struct qcow2_entry *n,
+    uint64_t cl_guest, uint64_t *from, uint64_t *end)
+{
+	for (unsigned i = 0; i < q->sub_n; i++) {
+		enum qcow2_sub kind = qcow2_sub_kind(q, n, i);
+		uint64_t at = cl_guest + (uint64_t)i * q->sub_len;
+
+		if (kind == QCOW2_SUB_HOLE || kind == QCOW2_SUB_ZERO)
+			continue;
+		*from = min_u64(*from, at);
+		*end = max_u64(*end, at + q->sub_len);
+	}
 }
 
 /* Is there nothing yet that a write could go to in place? */
@@ -196,12 +211,12 @@ static uint32_t same_run(const struct qcow2 *q, const struct table *slice,
 
 	qcow2_entry_get(q, slice, ix, &first);
 	how = entry_how(q, &first);
-	if (q->sub_n > 1 && (how == USE_OWN || needs_whole(q, &first)))
+	if (q->sub_n > 1 && (how == USE_OWN || has_old(q, &first)))
 		return 1;
 	for (n = 1; n < max_n && ix + n < per_slice; n++) {
 		qcow2_entry_get(q, slice, ix + n, &x);
 		if (entry_how(q, &x) != how || !wants_space(q, &x, 0) ||
-		    needs_whole(q, &x) ||
+		    has_old(q, &x) ||
 		    qcow2_entry_fault(
 			q, &x, guest + ((uint64_t)n << q->h.cluster_bits)))
 			break;
@@ -254,10 +269,8 @@ static int reserve_run(struct image *img, const struct table *slice,
 	if (r->owned && q->sub_n > 1)
 		trim_to_missing(q, &n, guest, &end);
 	end = min_u64(end, cl_guest + (cl_n << q->h.cluster_bits));
-	if (needs_whole(q, &n) && !r->owned) {
-		r->guest = cl_guest;
-		end = cl_guest + q->cluster_len;
-	}
+	if (has_old(q, &n) && !r->owned)
+		widen_to_old(q, &n, cl_guest, &r->guest, &end);
 	r->len = end - r->guest;
 	r->host = host + (r->guest - cl_guest);
 	r->zeroed = r->host >= host_size(q->data);

@@ -94,6 +94,14 @@ expect_exit 0 "$IMGCTL" convert -S 0 ours/top.qcow2 full.raw
 [ "$(stat -c '%b' full.raw)" -ge 20480 ]
 expect_exit 0 "$IMGCTL" convert ours/top.qcow2 sparse.raw
 [ "$(stat -c '%b' sparse.raw)" -lt 10000 ]
+# Short holes stay holes where the kernel copies, and nobody looks for zeroes.
+truncate -s 4M holes.raw
+for ((i = 0; i < 64; i++)); do
+	printf x | dd of=holes.raw bs=1 seek=$((i << 16)) conv=notrunc status=none
+done
+expect_exit 0 "$IMGCTL" convert -C -f raw -O raw holes.raw copied.raw
+same holes.raw copied.raw
+[ "$(stat -c '%b' copied.raw)" -lt 2048 ]
 
 # The same bytes whatever the number of threads.
 for c in '' -c; do

@@ -3,7 +3,7 @@
 # snapshot: the same history through imgctl and qemu-img gives the same disks,
 # and each reads what the other made.
 . "$(dirname "$0")/../lib/e2e.sh"
-needs qemu-img qemu-io
+needs qemu-img qemu-io jq "$IMGD"
 
 io()
 {
@@ -125,3 +125,25 @@ done
 expect_exit 0 "$IMGCTL" bitmap --remove bitmaps.qcow2 b0
 expect_exit 0 "$IMGCTL" snapshot -a s1 bitmaps.qcow2
 io bitmaps.qcow2 'read -P 1 0 64k'
+
+# A write beside a snapshot takes over the subclusters that have data, and what
+# is between them, no more: the rest stays the backing file's.
+random_file base.raw 4194304
+qemu-img create -q -f qcow2 -o cluster_size=1M,extended_l2=on -b base.raw \
+	-F raw parts.qcow2
+io parts.qcow2 'write -P 5 64k 100' 'write -P 5 1M 1M'
+qemu-img snapshot -c s parts.qcow2
+cp parts.qcow2 parts.peer.qcow2
+write_parts=('write -P 7 333242 513' 'write -P 7 1500k 1000' 'write -P 7 3M 3')
+io parts.peer.qcow2 "${write_parts[@]}"
+"$IMGD" -f qcow2 -k "$TMP/parts.sock" --run \
+	"qemu-io -f raw -c '${write_parts[0]}' -c '${write_parts[1]}' \
+	-c '${write_parts[2]}' nbd+unix:///?socket=$TMP/parts.sock" \
+	parts.qcow2 >/dev/null
+clean parts.qcow2
+qemu-img compare -q parts.qcow2 parts.peer.qcow2
+for image in parts parts.peer; do
+	qemu-img map --output=json $image.qcow2 |
+		jq -c '.[] | select(.depth == 0) | [.start, .length]' >$image.map
+done
+same parts.map parts.peer.map

@@ -106,8 +106,10 @@ def convert(w):
         makes = [name]
     # In small clusters and subclusters, in runs of another length, and at the
     # end of a backing file, the reference looks for zeroes in another way.  A
-    # cluster where two inputs meet is not compressed by us.
-    rough = other or base or "-S" in args or packed and sources[1:] or any(
+    # cluster where two inputs meet is not compressed by us.  What the kernel is
+    # asked to copy, the reference takes all of a raw data file for.
+    rough = other or base or "-S" in args or packed and sources[1:] or (
+        "-C" in args and any(w.images[s].data_file for s in sources)) or any(
         a.startswith("cluster_size=") and
         (int(a.split(",")[0][13:]) < 4096 or "extended_l2" in a)
         for a in args)
