@@ -122,13 +122,14 @@ fresh()
 # What is started here ignores it until it knows better.
 trap '' USR1
 
-# start COMMAND: in work/; sets $pid.  Background jobs of a script ignore INT.
+# start COMMAND: in work/; sets $pid.  Background jobs of a script ignore INT, and
+# what nohup runs HUP.
 start()
 {
 	local words
 	eval "words=($1)"
 	: >err
-	env -C work --default-signal=INT "$IMGCTL" "${words[@]}" >out 2>err &
+	env -C work --default-signal=INT,TERM,HUP "$IMGCTL" "${words[@]}" >out 2>err &
 	pid=$!
 }
 
