@@ -296,6 +296,23 @@ static void *bitmap_often(void *arg)
 	return NULL;
 }
 
+/* Each in a thread of its own; none of them fails, or finds something wrong. */
+static void run_all(
+    struct image *img, struct worker *w, void *(*const *fn)(void *), size_t n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		w[i] = (struct worker){
+		    .img = img, .ix = i, .rng = {i}, .e = ERR_INIT};
+		assert_int_equal(
+		    pthread_create(&w[i].thread, NULL, fn[i], &w[i]), 0);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		pthread_join(w[i].thread, NULL);
+		assert_no_error(&w[i].e);
+		assert_null(w[i].wrong);
+	}
+}
+
 static void together(void **state)
 {
 	void *(*fn[6])(void *) = {write_many, write_many, write_many,
@@ -305,17 +322,7 @@ static void together(void **state)
 
 	(void)state;
 	stage_new(&s, NULL, NULL);
-	for (unsigned i = 0; i < ARRAY_N(fn); i++) {
-		w[i] = (struct worker){
-		    .img = s.d.img, .ix = i, .rng = {i}, .e = ERR_INIT};
-		assert_int_equal(
-		    pthread_create(&w[i].thread, NULL, fn[i], &w[i]), 0);
-	}
-	for (unsigned i = 0; i < ARRAY_N(fn); i++) {
-		pthread_join(w[i].thread, NULL);
-		assert_no_error(&w[i].e);
-		assert_null(w[i].wrong);
-	}
+	run_all(s.d.img, w, fn, ARRAY_N(fn));
 	for (unsigned i = 0; i < WRITERS; i++)
 		for (uint64_t cl = i; cl < SAFE; cl += WRITERS)
 			stage_expect(&s, cl, w[i].now[cl]);
@@ -345,16 +352,7 @@ static void merge_and_resize(void **state)
 	stage_new(&s, NULL, NULL);
 	assert_int_equal(img_bitmap_add(s.d.img, "one", 4096, true, &e), 0);
 	assert_int_equal(img_bitmap_add(s.d.img, "two", 4096, true, &e), 0);
-	for (unsigned i = 0; i < ARRAY_N(fn); i++) {
-		w[i] = (struct worker){
-		    .img = s.d.img, .ix = i, .rng = {i}, .e = ERR_INIT};
-		assert_int_equal(
-		    pthread_create(&w[i].thread, NULL, fn[i], &w[i]), 0);
-	}
-	for (unsigned i = 0; i < ARRAY_N(fn); i++) {
-		pthread_join(w[i].thread, NULL);
-		assert_no_error(&w[i].e);
-	}
+	run_all(s.d.img, w, fn, ARRAY_N(fn));
 	stage_free(&s);
 }
 
