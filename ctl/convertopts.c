@@ -64,6 +64,10 @@ static int check_compression(const struct convert *x, struct err *e)
 		return err_usage(e,
 		    "Compression and preallocation not supported at the same "
 		    "time");
+	if (options_get(x->options, "data_file"))
+		return err_usage(e,
+		    "Compression and an external data file not supported at "
+		    "the same time");
 	return 0;
 }
 

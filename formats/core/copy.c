@@ -252,18 +252,13 @@ static void work(void *arg)
 
 static int check_job(const struct img_copy *job, struct err *e)
 {
-	const struct image *dst = job->dst;
-
 	if (!(job->flags & IMG_COPY_PACK))
 		return 0;
-	if (!dst->codec || dst->unit > COPY_UNIT_MAX)
-		return err_set(e, ERR_UNSUPPORTED, ENOTSUP,
-		    "Compression not supported for this file format");
-	if (dst->cipher)
-		return err_set(e, ERR_UNSUPPORTED, ENOTSUP,
-		    "Compression and encryption not supported at the same "
-		    "time");
-	return 0;
+	if (job->dst->unit > COPY_UNIT_MAX)
+		return err_unsupported(e,
+		    "%s: compression in units of more than %llu bytes",
+		    job->dst->name, COPY_UNIT_MAX);
+	return write_packs(job->dst, e);
 }
 
 /* Who waits for another program leaves a processor to others. */

@@ -352,13 +352,8 @@ int rebase_copy(const struct img_rebase *job, struct image *to, struct err *e)
 	    .err = e};
 	uint64_t threads = min_u64(crew_default(), THREADS_MAX);
 
-	if (job->pack && !img->codec)
-		return err_set(e, ERR_UNSUPPORTED, ENOTSUP,
-		    "Compression not supported for this file format");
-	if (job->pack && img->cipher)
-		return err_set(e, ERR_UNSUPPORTED, ENOTSUP,
-		    "Compression and encryption not supported at the same "
-		    "time");
+	if (job->pack && write_packs(img, e))
+		return -1;
 	sides_init(&d.sides, img->backing, to);
 	mutex_init(&d.plan_lock);
 	mutex_init(&d.lock);

@@ -383,6 +383,22 @@ static int enter_unit(struct image *img, struct write_guard *g, uint64_t *len,
 	}
 }
 
+int write_packs(const struct image *img, struct err *e)
+{
+	if (!img->codec && img->drv->info.can_pack)
+		return err_unsupported(e,
+		    "%s: Compression not supported for this kind of %s image",
+		    img->name, img->drv->info.name);
+	if (!img->codec)
+		return err_unsupported(
+		    e, "Compression not supported for this file format");
+	if (img->cipher)
+		return err_unsupported(e,
+		    "Compression and encryption not supported at the same "
+		    "time");
+	return 0;
+}
+
 int img_write_packed(struct image *img, const void *packed, size_t packed_len,
     uint64_t off, struct err *e)
 {
@@ -390,13 +406,8 @@ int img_write_packed(struct image *img, const void *packed, size_t packed_len,
 	uint64_t len;
 	int rc;
 
-	if (!img->codec)
-		return err_set(e, ERR_UNSUPPORTED, ENOTSUP,
-		    "Compression not supported for this file format");
-	if (img->cipher)
-		return err_set(e, ERR_UNSUPPORTED, ENOTSUP,
-		    "Compression and encryption not supported at the same "
-		    "time");
+	if (write_packs(img, e))
+		return -1;
 	if (!is_aligned(off, img->unit) || !packed_len ||
 	    packed_len >=
 		(img->packs_only ? codec_bound(img->unit) + 1 : img->unit))

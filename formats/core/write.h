@@ -56,6 +56,8 @@ int write_damaged(struct image *img, const struct extent *x, struct err *e);
  * bounds. */
 int write_done(struct image *img, unsigned flags, struct err *e);
 
+/* 0 when units of the image can be written packed; else the error says why. */
+int write_packs(const struct image *img, struct err *e);
 /* Write with the guard held: img_pwrite() without its entry checks. */
 int write_range(struct image *img, const void *buf, size_t len, uint64_t off,
     struct err *e);

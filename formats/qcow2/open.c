@@ -264,7 +264,9 @@ static int open_image(struct image *img, struct options *o, struct err *e)
 	qcow2_geometry(q);
 	img->unit = q->cluster_len;
 	img->grain = q->sub_len;
-	img->codec = q->codec;
+	/* A data file has no compressed clusters. */
+	img->codec =
+	    q->h.incompatible & QCOW2_I_DATA_FILE ? CODEC_NONE : q->codec;
 	atomic_store(&img->size, q->h.size);
 	if (take_names(img, e) || open_rest(img, o, e)) {
 		close_image(img);

@@ -37,10 +37,6 @@ int qcow2_reserve_packed(struct image *img, uint64_t guest, uint64_t stored,
 	struct qcow2 *q = qcow2_of(img);
 	uint64_t got, host;
 
-	if (q->h.incompatible & QCOW2_I_DATA_FILE)
-		return err_unsupported(e,
-		    "%s: compressed clusters with an external data file",
-		    img->name);
 	if (share_packed(img, stored, &host, e))
 		return -1;
 	if (!host && qcow2_alloc(img, 1, 1, &host, &got, e))

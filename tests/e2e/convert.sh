@@ -193,6 +193,15 @@ wrong base.qcow2 top.qcow2 ./top.qcow2
 expect_exit 1 "$IMGCTL" convert -n --target-is-zero -B ours/base.qcow2 \
 	-F qcow2 -O qcow2 ours/top.qcow2 ours/to.qcow2
 expect_err 'Cannot use --target-is-zero when the destination image has a'
+"$IMGCTL" create -q -f qcow2 -o data_file=clear.data clear.qcow2 100M
+cp clear.qcow2 as-it-was.qcow2
+expect_exit 1 "$IMGCTL" convert -n -c -O qcow2 ours/top.raw clear.qcow2
+expect_err 'clear.qcow2: Compression not supported for this kind of qcow2 image'
+same clear.qcow2 as-it-was.qcow2
+expect_exit 1 "$IMGCTL" convert -c -O qcow2 -o data_file=no.data ours/top.raw \
+	no.qcow2
+expect_err 'Compression and an external data file not supported'
+[ ! -e no.qcow2 ] && [ ! -e no.data ]
 expect_exit 0 "$IMGCTL" convert -O qcow2 -o help
 expect_out 'Supported qcow2 options:'
 

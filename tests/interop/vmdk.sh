@@ -143,7 +143,7 @@ for how in "-c" "-m 1"; do
 done
 [ "$(stat -c %s s.vmdk)" -lt 2000000 ] || fail "nothing was packed"
 expect_exit 1 "$IMGCTL" convert -c -f raw -O vmdk disk none.vmdk
-expect_err "Compression not supported for this file format"
+expect_err "Compression not supported for this kind of vmdk image"
 # What qemu-img has begun, with its tables in front, gets a footer.  Where the
 # end of the disk cuts a grain it packs a part, which is packed again.
 for len in 589824 600064; do

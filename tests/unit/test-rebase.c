@@ -79,7 +79,7 @@ static void rebase(struct image *img, const struct target *t, bool pack)
 	if (!img_rebase(&job, &e))
 		return;
 	/* What is refused is told before anything is done. */
-	if (pack && strstr(e.msg, "compressed clusters with an external"))
+	if (pack && strstr(e.msg, "Compression not supported for this"))
 		return;
 	fail_msg("%s", e.msg);
 }
