@@ -65,17 +65,10 @@ bool source_opts_valid(const struct common *c)
 
 void source_warn_probed(const struct image *img, const char *name)
 {
-	char shown[2 * PATH_MAX];
+	CLEANUP_FREE char *text = NULL;
 
-	if (!img_probed_raw(img))
-		return;
-	err_show(shown, sizeof shown, name, "");
-	fprintf(stderr,
-	    "WARNING: Image format was not specified for '%s' and probing "
-	    "guessed raw.\n"
-	    "         Automatically detecting the format is dangerous for raw "
-	    "images, write operations on block 0 will be restricted.\n"
-	    "         Specify the 'raw' format explicitly to remove the "
-	    "restrictions.\n",
-	    shown);
+	if (img_probed_raw(img))
+		text = img_probed_raw_warning(name);
+	if (text)
+		fprintf(stderr, "WARNING: %s\n", text);
 }

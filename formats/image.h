@@ -113,6 +113,9 @@ const char *img_name(const struct image *img);	 /* as given to img_open()   */
 const char *img_format(const struct image *img); /* "qcow2"                 */
 bool img_writable(const struct image *img);
 bool img_probed_raw(const struct image *img);
+/* What its user is to be told, behind "WARNING: "; `name` is what he called it.
+ * The caller frees it; NULL without memory. */
+char *img_probed_raw_warning(const char *name);
 /* The image below, or NULL. It belongs to img. */
 struct image *img_backing(struct image *img);
 /* Bytes that are best written whole: cluster size, or 0 (none). */

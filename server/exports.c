@@ -21,22 +21,10 @@
 
 static void warn_probed_raw(const char *file)
 {
-	CLEANUP_FREE char *text = NULL;
-	char shown[2 * PATH_MAX];
+	CLEANUP_FREE char *text = img_probed_raw_warning(file);
 
-	err_show(shown, sizeof shown, file, "");
-	if (asprintf(&text,
-		"Image format was not specified for '%s' and probing guessed "
-		"raw.\n"
-		"         Automatically detecting the format is dangerous for "
-		"raw images, write operations on block 0 will be restricted.\n"
-		"         Specify the 'raw' format explicitly to remove the "
-		"restrictions.",
-		shown) < 0) {
-		text = NULL;
-		return;
-	}
-	log_warning(text);
+	if (text)
+		log_warning(text);
 }
 
 static struct image *open_named(

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The image object: life and facts. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -204,6 +205,23 @@ int image_work(struct image *img, uint64_t n, struct err *e)
 bool img_probed_raw(const struct image *img)
 {
 	return img->probed && !strcmp(img->drv->info.name, "raw");
+}
+
+char *img_probed_raw_warning(const char *name)
+{
+	char shown[2 * PATH_MAX], *text;
+
+	err_show(shown, sizeof shown, name, "");
+	if (asprintf(&text,
+		"Image format was not specified for '%s' and probing guessed "
+		"raw.\n"
+		"         Automatically detecting the format is dangerous for "
+		"raw images, write operations on block 0 will be restricted.\n"
+		"         Specify the 'raw' format explicitly to remove the "
+		"restrictions.",
+		shown) < 0)
+		return NULL;
+	return text;
 }
 
 struct image *img_backing(struct image *img)

@@ -5,7 +5,7 @@
 needs qemu-img qemu-io nbdsh "$IMGCTL" "$IMGD"
 
 # Debian's python3 has the module nbd; another that comes first has not.
-export IMGCTL IMGD PYTHONDONTWRITEBYTECODE=1
+export IMGCTL IMGD
 
 differ()
 {

@@ -376,15 +376,9 @@ expect_exit 0 "$IMGCTL" check over.vhdx
 # unknown REGION-OR-ITEM FLAGS: an entry that nobody knows, required or not.
 unknown()
 {
-	python3 - "$@" <<'END'
+	PYTHONPATH=$SRC/tests/lib python3 - "$@" <<'END'
 import struct, sys
-def crc(data):
-    c = 0xffffffff
-    for b in data:
-        c ^= b
-        for _ in range(8):
-            c = c >> 1 ^ (0x82f63b78 if c & 1 else 0)
-    return c ^ 0xffffffff
+from crc32c import sealed
 guid, flags = bytes(range(16)), int(sys.argv[2])
 b = bytearray(open("base.vhdx", "rb").read())
 if sys.argv[1] == "item":
@@ -397,8 +391,7 @@ for at in 0x30000, 0x40000:
         struct.pack_into("<16sQII", b, at + 16 + 32 * n, guid, len(b),
                          1 << 20, flags)
         struct.pack_into("<I", b, at + 8, n + 1)
-    b[at + 4:at + 8] = bytes(4)
-    struct.pack_into("<I", b, at + 4, crc(b[at:at + 0x10000]))
+    b[at:at + 0x10000] = sealed(b[at:at + 0x10000])
 if sys.argv[1] == "region":
     b += b"private ".ljust(1 << 20, b".")
 open("unknown.vhdx", "wb").write(b)

@@ -5,5 +5,5 @@
 . "$(dirname "$0")/../lib/e2e.sh"
 needs qemu-img qemu-io python3 "$IMGCTL"
 
-export IMGCTL PYTHONDONTWRITEBYTECODE=1
+export IMGCTL
 PATH=/usr/bin:$PATH python3 "$SRC/tests/interop/parity/parity.py" "$TMP"

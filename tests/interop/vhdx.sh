@@ -348,15 +348,9 @@ expect_err 'fixed'
 # poke FILE AT HEX: bytes there; "crc AT LEN": a checksum made right again.
 poke()
 {
-	python3 - "$@" <<'END'
+	PYTHONPATH=$SRC/tests/lib python3 - "$@" <<'END'
 import sys
-def crc(data):
-    c = 0xffffffff
-    for b in data:
-        c ^= b
-        for _ in range(8):
-            c = c >> 1 ^ (0x82f63b78 if c & 1 else 0)
-    return c ^ 0xffffffff
+from crc32c import sealed
 with open(sys.argv[1], "r+b") as f:
     at = int(sys.argv[2], 0)
     f.seek(at)
@@ -364,9 +358,7 @@ with open(sys.argv[1], "r+b") as f:
     if len(sys.argv) > 4:
         at, n = int(sys.argv[4], 0), int(sys.argv[5], 0)
         f.seek(at)
-        data = bytearray(f.read(n))
-        data[4:8] = bytes(4)
-        data[4:8] = crc(data).to_bytes(4, "little")
+        data = sealed(f.read(n))
         f.seek(at)
         f.write(data)
 END

@@ -17,7 +17,7 @@
 #	$TMP			the private folder, also the working folder
 
 set -eEuo pipefail
-export LC_ALL=C
+export LC_ALL=C PYTHONDONTWRITEBYTECODE=1
 
 SRC=${SRC:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
 IMGCTL=${IMGCTL:-$SRC/build/ctl/imgctl}

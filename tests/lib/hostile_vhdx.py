@@ -8,6 +8,8 @@ data at 4 MiB; each case has some of that otherwise.
 import struct
 import uuid
 
+from crc32c import sealed
+
 MiB = 1 << 20
 DISK = 8 * MiB
 LOG = uuid.UUID(int=7).bytes_le
@@ -24,28 +26,6 @@ SIZE = guid("2fa54224-cd1b-4876-b211-5dbed83bf4b8")
 SECTOR = guid("8141bf1d-a96f-4709-ba47-f233a8faab5f")
 LOCATOR = guid("a8d35f2d-b30b-454d-abf7-d3d84834ab0c")
 LOCATOR_TYPE = guid("b04aefb7-d19e-4a81-b789-25b8e9445913")
-
-
-def crc_table():
-    out = []
-    for c in range(256):
-        for _ in range(8):
-            c = c >> 1 ^ (0x82f63b78 if c & 1 else 0)
-        out.append(c)
-    return out
-
-
-CRC = crc_table()
-
-
-def sealed(buf):
-    """With its CRC-32C at byte 4."""
-    out, c = bytearray(buf), 0xffffffff
-    out[4:8] = bytes(4)
-    for b in out:
-        c = c >> 8 ^ CRC[(c ^ b) & 255]
-    out[4:8] = struct.pack("<I", c ^ 0xffffffff)
-    return bytes(out)
 
 
 def header(at=1 << 16, seq=1, log=(MiB, MiB), log_guid=bytes(16),

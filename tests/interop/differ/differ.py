@@ -48,6 +48,8 @@ def step(box, op, rng, world=None):
     """Do and compare; what the world knows is kept up to date."""
     wanted = model.expected(box, op)
     done = box.do(op)
+    if done and not box.alone and model.shows_old_bytes(box, op, wanted):
+        box.go_alone()
     if box.alone:
         model.same(box, wanted)
     if done and not op.same_map:

@@ -90,10 +90,11 @@ def resize(w):
         args.append("--preallocation=" + r.choice(modes + w.modes))
     if others.is_other(image):
         args = args[:4]
-    # The reference may fail to preallocate where its file is longer already.
+    # The reference may fail to preallocate where its file is longer already,
+    # and in version 2 cannot cover what the backing file has there.
     return Op("tool", [*args, image.name, str(new)], touch=[image.name],
-              we_can=others.is_other(image) or
-              new > image.size and "prealloc" in args[-1],
+              we_can=others.is_other(image) or new > image.size and
+              ("prealloc" in args[-1] or image.v2 and image.backing),
               loose=is_loose(args),
               same_map=not (others.any_in_chain(w, image) or
                             is_cut(image, new)))
@@ -113,8 +114,10 @@ def snapshot(w):
         which = r.choice(ids)
     else:
         which = r.choice([*names, "s"])
+    # With reference counts of one bit, a table that two share is refused; the
+    # reference leaves an empty one when it resizes.
     return Op("tool", ["snapshot", what, which, image.name],
-              touch=[image.name])
+              touch=[image.name], we_can=image.resized and what == "-c")
 
 
 def bitmap(w):
