@@ -2,7 +2,6 @@
 /* Images as the command line names them: see source.h. */
 #include "source.h"
 
-#include <limits.h>
 #include <stdio.h>
 
 #include "msg.h"

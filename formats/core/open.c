@@ -235,16 +235,6 @@ static struct options *given_options(const struct img_open *how, struct err *e)
 	return how->options ? options_copy(how->options, e) : options_new(e);
 }
 
-static bool says_so(const struct err *e, const char *name)
-{
-	static const char text[] = "Could not open '";
-	const char *at = e->msg + sizeof text - 1;
-
-	return !strncmp(e->msg, text, sizeof text - 1) &&
-	       !strncmp(at, name, strlen(name)) &&
-	       !strncmp(at + strlen(name), "': ", 3);
-}
-
 static struct image *open_path(const char *name, const struct level *above,
     const struct img_open *how, struct err *e)
 {
@@ -261,9 +251,8 @@ static struct image *open_path(const char *name, const struct level *above,
 		l.path = f->name;
 		img = open_layer(f, o, &l, e);
 	}
-	/* What was said of the storage of a file below begins with that, and
-	 * what some formats say. */
-	if (!img && (!above || (f && !says_so(e, name))))
+	/* What was said of the storage of a file below begins with that. */
+	if (!img && (f || !above))
 		err_prefix(e, "Could not open '%s': ", name);
 	return img;
 }

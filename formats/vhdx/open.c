@@ -120,8 +120,8 @@ static int open_image(struct image *img, struct options *o, struct err *e)
 	if (host_pread(img->file, magic, sizeof magic, 0, e))
 		return -1;
 	if (memcmp(magic, identifier, sizeof magic))
-		return err_set(e, ERR_NOT_FORMAT, EINVAL,
-		    "Could not open '%s': Invalid argument", img->name);
+		return err_set(
+		    e, ERR_NOT_FORMAT, EINVAL, "Image not in VHDX format");
 	img->priv = calloc(1, sizeof(struct vhdx));
 	if (!img->priv)
 		return err_nomem(e);
