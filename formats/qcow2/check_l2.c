@@ -173,6 +173,15 @@ static int count_plain(struct check *c, struct check_l2 *t,
 		   : check_count(c, n->host, c->q->cluster_len, t->times, e);
 }
 
+/* Byte 0 is one in a data file, though not of a cluster that has only the flag
+ * of zeroes (counted as in QEMU). */
+static bool has_place(const struct check *c, const struct qcow2_entry *n)
+{
+	bool zero = c->q->sub_n == 1 && n->l2 & QCOW2_ZERO;
+
+	return n->host || (check_data_file(c) && n->l2 & QCOW2_COPIED && !zero);
+}
+
 static int count_entry(struct check *c, struct check_l2 *t,
     const struct qcow2_entry *n, struct err *e)
 {
@@ -182,7 +191,7 @@ static int count_entry(struct check *c, struct check_l2 *t,
 		check_corrupt(c, t->times,
 		    "ERROR found l2 entry with reserved bits set: %" PRIx64,
 		    n->l2);
-	if (n->host || (check_data_file(c) && n->l2 & QCOW2_COPIED))
+	if (has_place(c, n))
 		return count_plain(c, t, n, e);
 	if (n->sub & UINT32_MAX)
 		check_corrupt(c, t->times,

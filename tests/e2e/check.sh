@@ -14,6 +14,12 @@ qemu-img create -q -f qcow2 empty.qcow2 1G
 qemu-img convert -c -O qcow2 a.qcow2 packed.qcow2
 qemu-img create -q -f qcow2 -o refcount_bits=1,cluster_size=4k c4k.qcow2 1M
 truncate -s 1M flat.raw
+# In a data file a cluster may be at byte 0; the first one is zeroed.
+for x in off on; do
+	qemu-img create -q -f qcow2 \
+		-o data_file=$x.data,data_file_raw=$x,extended_l2=$x outside-$x.qcow2 1M
+	qemu-io -c 'write -P 1 0 256k' -c 'write -z 0 64k' outside-$x.qcow2 >io.log
+done
 
 # Leaks: two clusters counted that nothing refers to.
 qemu-img create -q -f qcow2 leaks.qcow2 10M
@@ -38,7 +44,7 @@ counts("corrupt.qcow2", {5: 0, 6: 3})
 END
 cd ..
 
-for f in a over empty packed c4k leaks corrupt; do
+for f in a over empty packed c4k leaks corrupt outside-off outside-on; do
 	agree_on_theirs check "$f.qcow2"
 	agree_on_theirs check --output=json "$f.qcow2"
 	agree_on_theirs check -q "$f.qcow2"

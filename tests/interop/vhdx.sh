@@ -315,7 +315,7 @@ cp base.vhdx base.kept
 cp noise base.vhdx
 expect_exit 1 "$IMGCTL" map over.vhdx
 expect_err "imgctl: Could not open 'over.vhdx': Could not open backing file: \
-Could not open 'base.vhdx': Invalid argument"
+Could not open 'base.vhdx': Image not in VHDX format"
 mv base.kept base.vhdx
 # So is one of another size.
 cp base.vhdx other.vhdx

@@ -74,6 +74,13 @@ def is_cut(image, new):
     return image.fmt == "qcow2" and min(new, image.size) % image.cluster
 
 
+def is_behind(w, image, new):
+    """Does it grow over what its backing file has there?  The reference writes
+    zeroes, we where it has something else."""
+    base = w.images.get(image.backing)
+    return base and min(new, base.size) > image.size
+
+
 def resize(w):
     image = w.pick(lambda i: others.is_loose_base(w, i))
     if not image:
@@ -97,7 +104,7 @@ def resize(w):
               ("prealloc" in args[-1] or image.v2 and image.backing),
               loose=is_loose(args),
               same_map=not (others.any_in_chain(w, image) or
-                            is_cut(image, new)))
+                            is_cut(image, new) or is_behind(w, image, new)))
 
 
 def snapshot(w):

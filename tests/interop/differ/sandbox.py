@@ -191,6 +191,8 @@ class Sandbox:
                              f"{theirs.out}{theirs.err}")
         if op.kind != "tool" or not op.same_out:
             return
+        if self.loose and op.args[0] in ("measure", "compare"):
+            return
         if ours.out != theirs.out and not (
                 op.args[0] == "measure" and more_needed(ours.out, theirs.out)):
             raise Difference(f"printed:\n{ours.out}---\n{theirs.out}")

@@ -20,7 +20,7 @@ map     "compressed" (printed since 8.2).  "offset" of what is not present (the
         between data or not.
 measure, compare
         print what follows from the map: both tools are asked of our files.
-        What is required may be more by us.
+        What is required may be more by us; nothing after `loose` operations.
 check   between the folders, image-end-offset, fragmented-clusters and
         allocated-clusters (which counts space behind zeroes), for the same
         reasons; compressed-clusters: where two inputs meet in a cluster, the
