@@ -65,7 +65,10 @@ static enum fate fate_of(
 	const struct qcow2 *q = qcow2_of(img);
 	bool space = qcow2_owns_space(q, n);
 
-	if (all_hole(q, n) && !space)
+	/* A trim keeps zeroes that have no space as they are recorded. */
+	if (!space &&
+	    (all_hole(q, n) ||
+		(how == UNMAP_TRIM && !img->has_backing && !any_data(q, n))))
 		return fate_of_hole(img, how);
 	if (q->h.incompatible & QCOW2_I_DATA_FILE) {
 		if (any_data(q, n))

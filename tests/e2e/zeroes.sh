@@ -95,7 +95,8 @@ done
 # Subclusters.
 layer sub.qcow2 1M - cluster_size=64k,extended_l2=on
 erased sub.qcow2 qcow2 'fill 0 65536' 'zero 4096 2048' 'zero 10000 4000' \
-	'zero 131072 2048' 'zero 200000 10' 'fill 200000 10' 'zero 1040000 8576'
+	'zero 131072 2048' 'zero 200000 10' 'fill 200000 10' 'zero 1040000 8576' \
+	'trim 131072 65536'
 base
 layer sub.qcow2 1M base.qcow2 cluster_size=64k,extended_l2=on
 erased sub.qcow2 qcow2 'zero 2048 2048' 'zero 8191 4098' 'fill 20000 1' \
