@@ -59,6 +59,8 @@ const char *line_contradiction(const struct line *l, int file_n)
 		return "TLS hostname is only supported with export list";
 	if (a->tls_optional && !a->tls_creds)
 		return "--tls-optional is not permitted without --tls-creds";
+	if (a->tls_optional && a->tls_authz)
+		return "--tls-optional and --tls-authz are mutually exclusive";
 	return NULL;
 }
 

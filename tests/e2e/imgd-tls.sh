@@ -67,6 +67,35 @@ expect_out 3000000
 expect_out 'not 127.0.0.1'
 grep -q 'not localhost' out && fail 'the name is not accepted'
 
+# A certificate that was revoked; what TLS may use.
+cp -r server strict
+printf 'expiration_days = 30\ncrl_number = 1\n' >crl
+certtool --generate-crl --load-ca-privkey ca/ca-key.pem --template crl \
+	--load-ca-certificate ca/ca-cert.pem \
+	--load-certificate bob/client-cert.pem \
+	--outfile strict/ca-crl.pem 2>/dev/null
+start_imgd -e 0 -f raw --tls-creds tls disk.raw \
+	--object "${x509/%server/strict},priority=NORMAL:-VERS-ALL:+VERS-TLS1.2"
+expect_exit 0 nbdinfo "$(as alice)"
+refused nbdinfo "$(as bob)"
+expect_exit 0 /usr/bin/python3 - "$SOCK" <<'END'
+import socket, ssl, struct, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.recv(18)
+s.sendall(struct.pack(">I8sII", 3, b"IHAVEOPT", 5, 0))
+assert s.recv(20)[12:16] == b"\0\0\0\1"
+c = ssl.create_default_context(cafile="ca/ca-cert.pem")
+c.load_cert_chain("alice/client-cert.pem", "alice/client-key.pem")
+c.minimum_version = ssl.TLSVersion.TLSv1_3
+try:
+    c.wrap_socket(s, server_hostname="localhost")
+except (ssl.SSLError, OSError):
+    sys.exit(0)
+sys.exit("TLS 1.3 was taken")
+END
+stop_server
+
 # Plain clients too, where TLS is optional.
 start_imgd -e 0 -f raw --object "$x509" --tls-creds tls --tls-optional disk.raw
 expect_exit 0 nbdinfo "$URI"
@@ -163,6 +192,9 @@ check --tls-authz a
 rm -f "$TMP/s"
 expect_exit 1 "$IMGD" --tls-optional -f raw disk.raw
 expect_err '--tls-optional is not permitted without --tls-creds'
+expect_exit 1 timeout 20 "$IMGD" --object "$psk" --tls-creds tls --tls-optional \
+	--tls-authz a --object authz-simple,id=a,identity=x -f raw disk.raw
+expect_err '--tls-optional and --tls-authz are mutually exclusive'
 expect_exit 1 "$IMGD" --export 'a=disk.raw,tls-authz=x'
 expect_err 'not permitted without --tls-creds'
 expect_exit 1 "$IMGD" --object "$psk" --tls-creds tls --tls-authz x disk.raw
