@@ -227,12 +227,18 @@ static int parse_tls_option(struct line *l, int opt, const char *arg)
 	}
 }
 
+/* strchr() would take a long option for the character of its low byte. */
+static bool is_one_of(const char *letters, int opt)
+{
+	return opt < OPT_CACHE && strchr(letters, opt);
+}
+
 static int parse_option(struct line *l, int opt, const char *arg)
 {
 	struct args *a = l->a;
 
-	l->single |= strchr("xDolB", opt) && opt;
-	l->device |= (strchr("xDocdflBAn", opt) && opt) || opt == OPT_CACHE ||
+	l->single |= is_one_of("xDolB", opt);
+	l->device |= is_one_of("xDocdflBAn", opt) || opt == OPT_CACHE ||
 		     opt == OPT_DISCARD || opt == OPT_AIO ||
 		     opt == OPT_BACKING || opt == OPT_EXPORT ||
 		     opt == OPT_EXPORTS_DIR;
