@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # imgd: clients that stall, vanish or meet a full disk cost nobody else a thing.
 . "$(dirname "$0")/../lib/e2e.sh"
-needs nbdinfo nbdcopy qemu-io prlimit "$IMGD"
+needs nbdinfo nbdcopy qemu-img qemu-io prlimit "$IMGD"
 
 truncate -s 64M disk.raw
 random_file data.raw 33554432
@@ -69,6 +69,14 @@ wait_until as_before "$fds"
 nbdcopy --flush data.raw "$URI"
 stop_server
 cmp -n 33554432 data.raw disk.raw
+
+# Data that has no place in a file of its own is bounded as well.
+qemu-img create -q -f qcow2 empty.qcow2 64M
+start_imgd -e 0 -f qcow2 empty.qcow2
+stall
+[ "$(status VmRSS)" -lt 120000 ] || fail "$(status VmRSS) KiB for one client"
+kill_server "$staller" || true
+stop_server
 
 # The server ends though a client does not take its replies.
 start_imgd -e 0 -f raw disk.raw

@@ -144,6 +144,30 @@ echo >&"${COPROC[1]}"
 wait "$user"
 wait_until released
 expect_exit 0 qemu-io -f raw -c 'write 0 4k' dir/disk
+
+# One who asks about it, again and again, and goes, does not keep it.
+expect_exit 0 python3 - "$SOCK" <<'END'
+import socket, struct, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.recv(18)
+s.sendall(struct.pack(">I", 3))
+name = struct.pack(">I", 4) + b"disk"
+def ask(option, data):
+    s.sendall(struct.pack(">8sII", b"IHAVEOPT", option, len(data)) + data)
+    kind = 0
+    while kind != 1:
+        kind, n = struct.unpack(">12xII", s.recv(20, socket.MSG_WAITALL))
+        assert kind < 1 << 31, hex(kind)
+        s.recv(n, socket.MSG_WAITALL)
+ask(8, b"")
+for i in range(3):
+    ask(10, name + struct.pack(">II", 1, 15) + b"base:allocation")
+    ask(9, name + struct.pack(">I", 0))
+    ask(6, name + struct.pack(">H", 0))
+END
+wait_until released
+expect_exit 0 nbdinfo --can multi-conn "$(at disk)"
 rm dir/disk
 
 # One that cannot be opened is refused, and the others are served.
@@ -172,6 +196,12 @@ grep -q '^imgd_clients_total{export="raw"} 2$' metrics.txt
 kill -USR1 "$SERVER_PID"
 stop_server
 grep -q "export 'raw': .* of 2," "server-$server_n.log"
+
+# What is said of all of them: how many clients may come, and what they may do.
+start_imgd -e 1 -r --exports-dir dir
+expect_exit 2 nbdinfo --can multi-conn "$(at raw)"
+expect_exit 0 nbdinfo --is readonly "$(at raw)"
+stop_server
 
 # What is written to temporary files stays until the server ends.
 sum=$(sha dir/raw)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # imgd: how it starts, when it ends, and what it leaves behind.
 . "$(dirname "$0")/../lib/e2e.sh"
-needs nbdinfo nbdcopy nbdsh qemu-img qemu-io "$IMGD"
+needs nbdinfo nbdcopy nbdsh mkfifo ps qemu-img qemu-io "$IMGD"
 
 random_file disk.raw 4194304
 path=$TMP/s
@@ -56,6 +56,14 @@ expect_exit 0 "$IMGD" --fork -t -f raw -k "$path" --pid-file=pid disk.raw
 pid=$(cat pid)
 on_exit kill_server "$pid"
 nbdinfo --size "$uri" >/dev/null
+# It keeps neither the folder nor the session that it was started in.
+[ "$(readlink "/proc/$pid/cwd")" = / ]
+[ "$(ps -o sid= -p "$pid" | tr -d ' ')" = "$pid" ]
+# One that cannot start takes nothing from the one that runs.
+expect_exit 1 "$IMGD" -t -f raw -k "$TMP/s2" --pid-file=pid disk.raw
+expect_err lock
+[ "$(cat pid)" = "$pid" ]
+[ ! -e s2 ]
 expect_exit 1 "$IMGD" --fork -t -f raw -k "$TMP/s2" nope.raw
 expect_err "Could not open 'nope.raw'"
 kill "$pid"
@@ -75,6 +83,30 @@ expect_out "nbd://127.0.0.1:$port/a%20b $port a b"
 expect_out 4194304
 expect_exit 0 "$IMGD" -f raw -b localhost -p 0 disk.raw --run '
 	nbdinfo --size "$uri"'
+
+# A command that a signal ends; signals and pipes are as usual for it.
+expect_exit 143 "$IMGD" -f raw disk.raw --run 'kill -TERM $$; sleep 1'
+expect_exit 0 "$IMGD" -f raw disk.raw --run \
+	'trap "echo piped" EXIT; yes | head -n 1'
+expect_out piped
+[ ! -s err ] || fail "$(cat err)"
+# The end of the server is the end of the command.
+expect_exit 0 "$IMGD" -f raw disk.raw --run \
+	'echo $$ >run.pid; kill -TERM $PPID; exec sleep 20'
+wait_until gone "$(cat run.pid)"
+
+# A pid file that is a pipe is written, and stays one.
+mkfifo pipe
+cat pipe >pid.piped &
+expect_exit 0 "$IMGD" -f raw --pid-file=pipe disk.raw --run 'echo $PPID'
+wait $!
+same out pid.piped
+[ -p pipe ]
+
+# What clients do, right or wrong, is no news unless -v asks for it.
+expect_exit 0 "$IMGD" -f raw disk.raw --run 'nbdinfo --size "$uri" &&
+	! nbdinfo "nbd+unix:///none?socket=$unixsocket" 2>/dev/null'
+[ ! -s err ] || fail "$(cat err)"
 
 # A socket from the service manager.
 expect_exit 0 python3 - "$IMGD" <<'END'

@@ -61,6 +61,28 @@ for off in 0, 1, 59 << 20, (60 << 20) + 5:
 '
 stop_server
 
+# The largest request that is allowed, and one byte more.
+truncate -s 34M long.raw
+start_imgd -f raw long.raw
+expect_exit 0 nbdsh -u "$URI" -c '
+import errno
+n = 32 << 20
+h.pwrite(b"l" * n, 1 << 20)
+assert h.pread(n, 1 << 20) == b"l" * n
+h.set_strict_mode(0)
+for flags, want in (0, errno.EINVAL), (nbd.CMD_FLAG_DF, errno.EOVERFLOW):
+    try:
+        h.pread(n + 1, 0, flags)
+        assert False
+    except nbd.Error as e:
+        assert e.errnum == want, e
+try:
+    h.pwrite(bytes(n + 1), 0)
+    assert False
+except nbd.Error:
+    pass'
+stop_server
+
 # Errors.  libnbd is told to send what it should not.
 cat >errors.py <<'E2'
 import errno, sys

@@ -65,29 +65,6 @@ END
 start_imgd -e 0 --export 'a=a.raw,format=raw' \
 	--export 'b"\=b.raw,format=raw,read-only=on' \
 	--metrics "unix:$TMP/metrics"
-SOCK=$SOCK nbdsh -c - <<'END'
-import os
-h.set_export_name("a")
-h.connect_unix(os.environ["SOCK"])
-for i in range(3):
-    h.pwrite(bytes(1000), 1000 * i)
-for i in range(5):
-    h.pread(4096, 4096 * i)
-h.pread(1048576, 0)
-h.flush()
-h.zero(65536, 0)
-h.trim(65536, 0)
-h.shutdown()
-g = nbd.NBD()
-g.set_export_name('b"\\')
-g.set_strict_mode(0)
-g.connect_unix(os.environ["SOCK"])
-try:
-    g.pwrite(bytes(512), 0)
-    raise SystemExit("written")
-except nbd.Error:
-    pass
-END
 scrape()
 {
 	python3 - "$TMP/metrics" <<'END'
@@ -101,6 +78,38 @@ assert head.startswith("HTTP/1.0 200 "), head
 print(body, end="")
 END
 }
+export -f scrape
+export TMP SOCK
+nbdsh -c - <<'END'
+import os, subprocess
+h.set_export_name("a")
+h.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
+h.connect_unix(os.environ["SOCK"])
+for i in range(3):
+    h.pwrite(bytes(1000), 1000 * i)
+for i in range(5):
+    h.pread(4096, 4096 * i)
+h.pread(1048576, 0)
+h.flush()
+h.zero(65536, 0)
+h.trim(65536, 0)
+for i in range(4):
+    h.cache(65536, 0)
+for i in range(2):
+    h.block_status(65536, 0, lambda *args: 0)
+g = nbd.NBD()
+g.set_export_name('b"\\')
+g.set_strict_mode(0)
+g.connect_unix(os.environ["SOCK"])
+try:
+    g.pwrite(bytes(512), 0)
+    raise SystemExit("written")
+except nbd.Error:
+    pass
+subprocess.run(["bash", "-c", "scrape >now.txt"], check=True)
+h.shutdown()
+END
+grep -qxF 'imgd_clients{export="a"} 1' now.txt || fail "$(cat now.txt)"
 all_left()
 {
 	! scrape | grep >/dev/null '^imgd_clients{.*} [^0]'
@@ -112,6 +121,8 @@ for line in 'imgd_requests_total{export="a",command="write"} 3' \
 	'imgd_requests_total{export="a",command="flush"} 1' \
 	'imgd_requests_total{export="a",command="write_zeroes"} 1' \
 	'imgd_requests_total{export="a",command="trim"} 1' \
+	'imgd_requests_total{export="a",command="cache"} 4' \
+	'imgd_requests_total{export="a",command="block_status"} 2' \
 	'imgd_bytes_total{export="a",direction="written"} 3000' \
 	'imgd_bytes_total{export="a",direction="read"} 1069056' \
 	'imgd_request_errors_total{export="a"} 0' \
@@ -140,8 +151,8 @@ timeout 20 bash -c "$(declare -f scrape); TMP=$TMP; scrape" >/dev/null
 kill -USR1 "$SERVER_PID"
 told()
 {
-	grep -q "export 'a': 0 clients of 1, 12 requests, 0 errors" \
-		"$TMP/server-1.log"
+	grep -qF "export 'a': 0 clients of 1, 18 requests, 0 errors, $(
+	)1069056 bytes read, 3000 written" "$TMP/server-1.log"
 }
 wait_until told
 stop_server

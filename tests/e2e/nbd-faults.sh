@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # imgctl with NBD servers that lie, die, or say nothing.
 . "$(dirname "$0")/../lib/e2e.sh"
-needs jq nbdkit python3 "$IMGCTL"
+needs jq nbdkit nbdsh python3 "$IMGCTL"
 
 "$IMGCTL" info nbd: 2>err || true
 grep -q 'built without' err && skip "built without NBD support"
@@ -106,6 +106,18 @@ jq -c 'map([.start, .depth, .present]) | unique_by(.[1:])' out >depths
 # A connection that is lost is made again, once.
 bad close-first
 try 1 convert -f raw "$URI" old.raw
+bad close-always
+try 1 convert --image-opts \
+	"driver=raw,file.driver=nbd,file.path=$SOCK,file.reconnect-delay=1" \
+	old.raw
+for what in read-only-later flush-not-later; do
+	bad $what
+	try 1 convert --image-opts \
+		"driver=raw,file.driver=nbd,file.path=$SOCK,$(
+		)file.reconnect-delay=1" old.raw
+	expect_err "can do less than it could at first"
+done
+same want.raw old.raw
 bad close-first-again
 try 0 convert --image-opts \
 	"driver=raw,file.driver=nbd,file.path=$SOCK,file.reconnect-delay=10" \
@@ -135,6 +147,14 @@ expect_err "perhaps what was written since the last flush"
 bad close-writes-again
 try 0 bench -w -d 1 -c 100 --image-opts \
 	"driver=raw,file.driver=nbd,file.path=$SOCK,file.reconnect-delay=5"
+
+# What it cannot have lost is no reason to stop.
+bad close-flushed
+start_imgd -f raw "$URI"
+expect_exit 0 nbdsh -u "$URI" -c 'h.pwrite(b"1" * 4096, 0)' -c 'h.flush()' \
+	-c 'h.pwrite(b"2" * 4096, 4096)' -c 'h.flush()' \
+	-c 'assert h.pread(8192, 0) == b"1" * 4096 + b"2" * 4096'
+stop_server
 
 # A server that is killed in the middle, source or target.
 start_nbdkit --filter=delay memory 64M rdelay=500ms

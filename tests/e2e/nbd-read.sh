@@ -3,7 +3,7 @@
 # imgctl reading images on NBD servers: names, info, map, convert, compare.
 . "$(dirname "$0")/../lib/e2e.sh"
 . "$SRC/tests/lib/peer.sh"
-needs nbdkit qemu-nbd nbdinfo
+needs nbdkit nbdsh qemu-nbd nbdinfo
 
 "$IMGCTL" info nbd: 2>err || true
 grep -q 'built without' err && skip "built without NBD support"
@@ -87,6 +87,28 @@ for n in 1 3 8; do
 		fail "$made connections instead of $n"
 done
 [ "$made" -gt 1 ] || fail "one connection for 8 clients"
+
+# One, where the server does not say that several see the same; as many as it
+# has room for, where it does not say how many that is.
+start_nbdkit -r --filter=multi-conn --filter=log file disk.raw \
+	multi-conn-mode=disable logfile="$TMP/requests"
+expect_exit 0 "$IMGCTL" bench -f raw -c 1000 -d 8 --connections 4 "$URI"
+[ "$(grep -c ' Connect ' requests)" = 1 ] || fail "$(grep Connect requests)"
+start_imgd -r -f raw -e 2 disk.raw
+expect_exit 0 timeout 40 "$IMGCTL" bench -f raw -c 1000 -d 8 --connections 4 \
+	"$URI"
+
+# What a server said of its holes is believed for a second: others write, too.
+truncate -s 1M changes.raw
+start_nbdkit file changes.raw
+first=$URI
+start_imgd -r -f raw "$first"
+expect_exit 0 nbdinfo --map "$URI"
+[ "$(awk '{ print $3 }' out)" = 3 ]
+nbdsh -u "$first" -c 'h.pwrite(b"x" * 65536, 65536)'
+sleep 1.1
+expect_exit 0 nbdinfo --map "$URI"
+[ "$(awk '{ print $3 }' out | tr '\n' ' ')" = '3 0 3 ' ] || fail "$(cat out)"
 
 # Export names.
 start_qemu_nbd -f raw -r -x 'my export' disk.raw

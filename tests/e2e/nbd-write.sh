@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # imgctl writing images on NBD servers of different abilities.
 . "$(dirname "$0")/../lib/e2e.sh"
+. "$SRC/tests/lib/below.sh"
 . "$SRC/tests/lib/peer.sh"
 needs nbdsh nbdkit qemu-nbd
 
@@ -88,6 +89,15 @@ expect_exit 0 "$IMGCTL" convert -t writeback -n -O raw disk.raw "$URI"
 grep -q ' Flush ' requests || fail "no flush at the end"
 stop_server
 
+# More of them than one request may be about.
+qemu-img create -q -f qcow2 empty.qcow2 6G
+start_nbdkit --filter=noextents --filter=log memory 6G \
+	logfile="$TMP/requests"
+expect_exit 0 "$IMGCTL" convert -n -O raw empty.qcow2 "$URI"
+grep -q ' Zero ' requests || fail "no zero request"
+grep -q ' Write ' requests && fail "zeroes were sent"
+stop_server
+
 # Served again by imgd and by the plugin.
 again()
 {
@@ -112,6 +122,17 @@ again start_imgd -e 0 --image-opts "driver=qcow2,file.driver=nbd,$(
 if [ -e "$PLUGIN" ]; then
 	again start_nbdkit "$PLUGIN" file="$inner" format=qcow2
 fi
+
+# Space is kept there or given back as our client wants it.
+start_below memory 1M
+start_imgd -f raw --discard=unmap "$below"
+expect_exit 0 nbdsh -u "$URI" -c 'h.zero(65536, 0)'
+grep -q ' Zero .*offset=0x0 .*trim=1' requests || fail "$(cat requests)"
+expect_exit 0 nbdsh -u "$URI" -c 'h.zero(65536, 65536, nbd.CMD_FLAG_NO_HOLE)'
+grep -q ' Zero .*offset=0x10000 .*trim=0' requests || fail "$(cat requests)"
+expect_exit 0 nbdsh -u "$URI" -c 'h.trim(65536, 131072)'
+grep -qE ' (Trim|Zero) .*offset=0x20000 ' requests || fail "$(cat requests)"
+stop_server
 
 # Zeroes that must be fast are so for the server behind, or refused.
 fast_zero()

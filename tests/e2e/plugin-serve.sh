@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # nbdkit image: what a client learns of the export, reading and writing it.
 . "$(dirname "$0")/../lib/e2e.sh"
-needs nbdkit nbdinfo nbdcopy qemu-img qemu-io "$PLUGIN"
+needs nbdkit nbdinfo nbdcopy qemu-img qemu-io setpriv "$PLUGIN"
 
 info()
 {
@@ -55,6 +55,15 @@ info is_read_only=true description='"qcow2 image, snapshot first"'
 nbdcopy "$URI" out.raw
 same new.raw out.raw
 stop_server
+chmod a-w disk.qcow2
+may_not=()
+[ "$(id -u)" != 0 ] || may_not=(setpriv --bounding-set=-all --inh-caps=-all)
+next_socket
+start_server "${may_not[@]}" nbdkit -f -U "$SOCK" "$PLUGIN" disk.qcow2
+info is_read_only=true
+nbdcopy "$URI" out.raw
+stop_server
+chmod u+w disk.qcow2
 [ "$before" = "$(sha disk.qcow2)" ]
 
 # Written below --run, where nbdkit is two processes.
@@ -75,7 +84,7 @@ expect_exit 0 qemu-img check top.qcow2
 # Odd sizes: every byte of the disk is served.
 random_file odd.raw 100001
 start_nbdkit "$PLUGIN" odd.raw format=raw
-info export-size=100001
+info export-size=100001 block_size_preferred=4096
 nbdcopy "$URI" out.raw
 same odd.raw out.raw
 stop_server

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # nbdkit image: zero, trim, flush and FUA, over qcow2 with and without a base.
 . "$(dirname "$0")/../lib/e2e.sh"
+. "$SRC/tests/lib/below.sh"
 needs nbdkit nbdsh qemu-img qemu-io "$PLUGIN"
 
 # A qemu-io command line over NBD must succeed, patterns included.
@@ -81,3 +82,32 @@ io -c 'write -P 1 0 8M' -c flush -c 'write -z -u 0 4M' -c 'write -z 4M 1000' \
 	-c 'read -P 1 4195304 1000'
 stop_server
 [ "$(allocated plain.raw)" -le 4300000 ]
+
+# What becomes durable when, and what goes wrong.
+start_below memory 1M
+# plugin_durable PYTHON PARAM...
+plugin_durable()
+{
+	durable "$1" start_nbdkit "$PLUGIN" file="$below" format=raw "${@:2}"
+}
+write='h.pwrite(b"x" * 4096, 0)'
+plugin_durable "$write" && [ "$n" = 0 ]
+plugin_durable "$write; h.flush()" && [ "$n" = 1 ]
+plugin_durable "$write; h.flush()" cache=unsafe && [ "$n" = 0 ]
+plugin_durable "$write" cache=writethrough && [ "$n" -ge 1 ]
+for did in 'pwrite(b"x" * 4096, 0' 'zero(4096, 0' 'trim(4096, 0'; do
+	plugin_durable "h.$did, nbd.CMD_FLAG_FUA)" && [ "$n" -ge 1 ] ||
+		fail "$did"
+done
+# A zero that cannot be fast is refused, which is no message for the log.
+start_below --filter=nozero memory 1M zeromode=notrim fastzeromode=none
+start_nbdkit "$PLUGIN" file="$below" format=raw
+expect_exit 1 nbdsh -u "$URI" -c 'h.zero(4096, 0, nbd.CMD_FLAG_FAST_ZERO)'
+expect_err 'Operation not supported'
+stop_server
+grep error "server-$server_n.log" && fail 'it is in the log'
+start_below --filter=error memory 1M error-pwrite-rate=100% error=ENOSPC
+start_nbdkit "$PLUGIN" file="$below" format=raw
+expect_exit 1 nbdsh -u "$URI" -c 'h.pwrite(b"x", 0)'
+expect_err 'No space left on device'
+stop_server

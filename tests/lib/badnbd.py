@@ -64,6 +64,10 @@ class Connection:
             size = 1 << 63
         if what == "size-zero":
             size = 0
+        if what == "read-only-later" and self.number > 1:
+            flags |= 0x2
+        if what == "flush-not-later" and self.number > 1:
+            flags &= ~0x4
         if what == "size-changes":
             size = SIZE * self.number
         if what == "block-odd":
@@ -263,8 +267,13 @@ class Connection:
                 raise Gone
             if what == "close-always" and kind == READ:
                 raise Gone
-            if what == "size-changes" and kind == READ:
+            if what in ("size-changes", "read-only-later", "flush-not-later") \
+                    and kind == READ:
                 raise Gone
+            if what == "close-flushed" and kind == WRITE and \
+                    self.server.flushed and self.number == 1:
+                raise Gone
+            self.server.flushed |= kind == FLUSH
             if what in ("close-writes", "close-writes-again") and \
                     kind == WRITE and \
                     self.number == 1 and self.server.requests > 6:
@@ -294,6 +303,7 @@ class Server:
     def __init__(self, what):
         self.what = what
         self.connections = self.requests = 0
+        self.flushed = False
         self.content = bytearray()
         for i in range(SIZE // PIECE):
             self.content += bytes([0x55 * (1 - i % 2)]) * PIECE

@@ -343,6 +343,37 @@ static void test_bad_contexts(void **state)
 	end(&f);
 }
 
+/* Those that are set replace those that were; a try that fails leaves none. */
+static void test_contexts_set_again(void **state)
+{
+	static const char bad[] = "\0\0\0\1x\0\0\0\0";
+	struct fixture f;
+	uint8_t b[64];
+
+	(void)state;
+	begin(&f);
+	peer_greet(f.fd, 3);
+	peer_expect_option(f.fd, 8, NULL, 0, ACK);
+	send_query(f.fd, 10, "imgd:map");
+	expect_contexts(f.fd, 10, 2);
+	send_query(f.fd, 10, "base:allocation");
+	expect_contexts(f.fd, 10, 1);
+	peer_go(f.fd);
+	peer_request(f.fd, 7, 0, 1, 0, 4096);
+	peer_expect_chunk(f.fd, 1, 1, 5, b, sizeof b);
+	close(f.fd);
+	f.fd = peer_connect(&f.peer);
+	peer_greet(f.fd, 3);
+	peer_expect_option(f.fd, 8, NULL, 0, ACK);
+	send_query(f.fd, 10, "base:allocation");
+	expect_contexts(f.fd, 10, 1);
+	peer_expect_option(f.fd, 10, bad, sizeof bad - 1, UNKNOWN);
+	peer_go(f.fd);
+	peer_request(f.fd, 7, 0, 1, 0, 4096);
+	peer_expect_error(f.fd, 1, 22);
+	end(&f);
+}
+
 /* Contexts count only for the export that they were set for. */
 static void test_contexts_of_another(void **state)
 {
@@ -381,6 +412,7 @@ int main(void)
 	    cmocka_unit_test(test_export_name_refused),
 	    cmocka_unit_test(test_contexts),
 	    cmocka_unit_test(test_bad_contexts),
+	    cmocka_unit_test(test_contexts_set_again),
 	    cmocka_unit_test(test_contexts_of_another),
 	};
 

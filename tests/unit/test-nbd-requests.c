@@ -189,7 +189,7 @@ static void test_block_status(void **state)
 	end(&f);
 }
 
-/* Zeroes give space back unless the client wants it kept. */
+/* Zeroes give space back unless the client wants it kept; so does a trim. */
 static void test_no_hole(void **state)
 {
 	struct fixture f;
@@ -202,6 +202,9 @@ static void test_no_hole(void **state)
 	peer_request(f.fd, ZERO, 0, 2, 0, 65536);
 	peer_expect_done(f.fd, 2);
 	assert_int_equal(faultfile_calls(f.peer.host, FAULT_PUNCH), 1);
+	peer_request(f.fd, TRIM, 0, 3, PEER_DATA, 65536);
+	peer_expect_done(f.fd, 3);
+	peer_expect_image(&f.peer, PEER_DATA, 65536, 0);
 	end(&f);
 }
 
@@ -381,6 +384,7 @@ static void test_storage_fails(void **state)
 	    {ENOSPC, 28},
 	    {EDQUOT, 28},
 	    {EFBIG, 28},
+	    {EPERM, 1},
 	    {EACCES, 1},
 	    {EROFS, 1},
 	    {ENOMEM, 12},
