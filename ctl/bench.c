@@ -53,15 +53,17 @@ static uint64_t random_below(struct client *c, uint64_t n)
 	return (c->rng >> 16) % n;
 }
 
-/* Requests wrap around at the end of the image. */
+/* Requests wrap around at the end of the image; one that it would cut off is
+ * made at the start. */
 static uint64_t next_offset(struct client *c)
 {
-	uint64_t last = img_size(c->b->img) - c->b->len, off;
+	uint64_t size = img_size(c->b->img), last = size - c->b->len, off;
 
 	if (c->b->random)
 		return random_below(c, last / c->b->len + 1) * c->b->len;
+	c->off %= size;
 	if (c->off > last)
-		c->off %= last + 1;
+		c->off = 0;
 	off = c->off;
 	c->off += c->b->step;
 	return off;

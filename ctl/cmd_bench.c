@@ -140,11 +140,14 @@ static bool read_numbers(const struct bench_args *a, struct bench *b)
 	    !number(a->connections, "connections", 1, BENCH_CLIENTS_MAX,
 		&b->clients))
 		return false;
-	b->step = b->len;
 	b->pattern = (unsigned)pattern;
 	b->write_percent = (unsigned)mix;
 	b->random = a->random;
-	return number(a->step, "step size", 0, INT64_MAX, &b->step);
+	if (!number(a->step, "step size", 0, INT64_MAX, &b->step))
+		return false;
+	/* No step at all is as if none was given. */
+	b->step = b->step ? b->step : b->len;
+	return true;
 }
 
 static int check(const struct bench_args *a, const struct bench *b)
@@ -157,8 +160,6 @@ static int check(const struct bench_args *a, const struct bench *b)
 		    "--flush-interval is only available in write tests");
 	if (b->flush_interval && b->flush_interval < b->depth)
 		return msg_error("Flush interval can't be smaller than depth");
-	if (a->no_drain && !b->flush_interval)
-		return msg_error("--no-drain needs --flush-interval");
 	return EXIT_SUCCESS;
 }
 

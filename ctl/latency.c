@@ -52,7 +52,7 @@ void latency_merge(struct latency *l, const struct latency *other)
 
 uint64_t latency_percentile(const struct latency *l, double percent)
 {
-	double want = percent / 100 * (double)l->n;
+	double want = percent * (double)l->n / 100;
 	uint64_t seen = 0;
 
 	for (unsigned i = 0; i < LATENCY_BUCKET_N; i++) {

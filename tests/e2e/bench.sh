@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # bench: what it prints, what it refuses, and that it writes what it says.
 . "$(dirname "$0")/../lib/e2e.sh"
-needs qemu-img qemu-io jq
+needs qemu-img qemu-io jq nbdkit python3
 
 qemu-img create -q -f qcow2 -o preallocation=metadata a.qcow2 16M
 for o in "-c 100" "-c 7 -d 3 -s 3000 -S 512 -o 1M" \
@@ -33,6 +33,88 @@ expect_exit 0 qemu-img check -q a.qcow2
 expect_exit 0 "$IMGCTL" bench --latency -c 100 a.qcow2
 expect_out "read: "
 
+# ---- what is sent -----------------------------------------------------------
+
+cat >requests.py <<'END'
+import re
+# How many were under way at once, on how many connections, and what was asked.
+running, most, where, asked = set(), 0, set(), []
+for line in open("log"):
+    m = re.search(r"connection=(\d+) (\.\.\.)?(Read|Write|Flush) id=(\d+)(.*)",
+                  line)
+    if not m:
+        continue
+    conn, ended, what, number, rest = m.groups()
+    if ended:
+        running.discard((conn, number))
+        continue
+    where.add(conn)
+    running.add((conn, number))
+    most = max(most, len(running))
+    at = re.search(r"offset=(\S+) count=(\S+)", rest)
+    asked.append(what + (" %d %d" % tuple(int(x, 0) for x in at.groups())
+                         if at else ""))
+print(most, len(where))
+print(*sorted(asked), sep="\n")
+END
+
+# sent TOOL NAME OPTION...: to a server; what was asked in NAME, how many at
+# once and on how many connections in NAME.most.
+sent()
+{
+	local tool=$1 name=$2
+	shift 2
+	rm -f log
+	nbdkit -U - --filter=log --filter=delay memory 16M logfile=log \
+		rdelay=30ms wdelay=30ms \
+		--run "timeout 60 $tool bench -f raw $* \"\$uri\"" >out ||
+		fail "$tool bench $*: $(cat out)"
+	python3 requests.py >"$name"
+	head -n 1 "$name" >"$name.most"
+	sed -i 1d "$name"
+}
+
+# The same requests as the peer's, so many at once.
+for o in "-c 20 -d 5" "-c 7 -d 7 -s 3000 -S 700k -o 15M" \
+	"-c 9 -s 1000 -S 0 -o 77" "-c 6 -s 64k -S 16M -o 100 -d 2" \
+	"-w -c 12 -d 3 -s 512 -S 5M -o 14M --no-drain"; do
+	# shellcheck disable=SC2086
+	sent "$IMGCTL" ours $o
+	# shellcheck disable=SC2086
+	sent qemu-img theirs $o
+	sed -i /Flush/d ours theirs
+	same theirs ours
+	same theirs.most ours.most
+done
+# A flush after every so many; two at the end.
+sent "$IMGCTL" ours -w -c 24 -d 4 --flush-interval 6
+[ "$(grep -c Flush ours)" = 6 ] || fail "$(cat ours)"
+sent "$IMGCTL" ours -w -c 24 -d 4
+[ "$(grep -c Flush ours)" = 2 ] || fail "$(cat ours)"
+# No write stays in a cache.
+sent "$IMGCTL" ours -w -c 5 -d 1 -t writethrough
+[ "$(grep -c Flush ours)" -ge 5 ] || fail "$(cat ours)"
+# Clients, each with so many at once and a connection of its own.
+sent "$IMGCTL" ours -c 60 --connections 3 -d 2
+[ "$(cat ours.most)" = "6 3" ] || fail "$(cat ours.most)"
+# Random places, each of a whole request, the same in every run.
+sent "$IMGCTL" ours -c 40 -s 64k --random
+sent "$IMGCTL" again -c 40 -s 64k --random
+same ours again
+[ "$(awk '$2 % 65536 || $2 > 16711680 || $3 != 65536' ours | wc -l)" = 0 ]
+[ "$(awk '$2 > 40 * 65536' ours | wc -l)" -gt 20 ] || fail "$(cat ours)"
+# Some of them write.
+sent "$IMGCTL" ours -c 200 -d 50 --write-mix 20
+[[ $(grep -c Write ours) =~ ^[2-6].$ ]] || fail "$(grep -c Write ours) write"
+
+# Rates and times that fit each other.
+expect_exit 0 "$IMGCTL" bench --output json -c 300 -s 8192 -d 1 a.qcow2
+jq -e '.read as $r | .["elapsed-ns"] as $t | $r["latency-ns"] as $l |
+	($r.iops - 300e9 / $t | fabs) <= 1 and
+	($r["bytes-per-second"] - 300e9 * 8192 / $t | fabs) <= 1 and
+	$l.mean * 300 <= $t and $l.mean >= $l.min and $l.mean <= $l.max' \
+	out >json.ok || fail "$(cat out)"
+
 # An encrypted image.
 secret=(--object "secret,id=s,data=hush")
 expect_exit 0 "$IMGCTL" create -q "${secret[@]}" -f luks \
@@ -57,9 +139,13 @@ done <<'EOF'
 -s 32M|requests of 33554432 bytes on an image of 16777216
 --connections 17|Invalid connections specified. Must be between 1 and 16
 -i bogus|Invalid aio option: bogus
+-t bogus|Invalid cache option: bogus
 -w -U|force-share=on can only be used with read-only images
 EOF
 
+for o in threads native io_uring; do
+	expect_exit 0 "$IMGCTL" bench -i $o -c 10 a.qcow2
+done
 expect_exit 0 "$IMGCTL" bench -n -c 10 --force-share a.qcow2
 expect_exit 0 "$IMGCTL" bench -c 10 --image-opts driver=qcow2,file.filename=a.qcow2
 expect_exit 0 "$IMGCTL" bench -w -d 4 -c 40 --flush-interval 8 --no-drain a.qcow2
