@@ -221,6 +221,33 @@ run_in ours "$OURS" amend -f luks -o help
 run_in theirs "$THEIRS" amend -f luks -o help
 same_answers amend -o help
 
+# What is erased is gone from the file, and each slot has a salt of its own and
+# as many iterations as its time allows.
+rm -f a.luks
+expect_exit 0 "$IMGCTL" create "${secrets[@]}" -f luks \
+	-o key-secret=s,iter-time=1 a.luks 1M
+for o in iter-time=1 iter-time=500,keyslot=2; do
+	expect_exit 0 "$IMGCTL" amend "${secrets[@]}" --image-opts \
+		-o "state=active,new-secret=n,$o" "$(opts a.luks)"
+done
+expect_exit 0 "$IMGCTL" info --output=json a.luks
+cp out slots.json
+jq -e '[."format-specific".data.slots[:3][].iters] |
+	.[1] < 50000 and .[2] > 4 * .[1]' out >iters.ok || fail "$(cat out)"
+expect_exit 0 cryptsetup luksDump a.luks
+[ "$(grep -A 1 Salt: out | grep -oE '([0-9a-f]{2} ?){16}' | sort -u |
+	wc -l)" = 6 ] || fail "$(cat out)"
+at=$(jq '."format-specific".data.slots[1]."key-offset"' slots.json)
+dd if=a.luks of=saved bs=4096 skip=$((at / 4096)) count=62 status=none
+expect_exit 0 "$IMGCTL" amend "${secrets[@]}" --image-opts \
+	-o state=inactive,keyslot=1 "$(opts a.luks)"
+dd if=a.luks of=now bs=4096 skip=$((at / 4096)) count=62 status=none
+[ "$(cmp -l saved now | wc -l)" -gt 250000 ] ||
+	fail 'what was erased is still there'
+expect_exit 1 "$IMGCTL" amend "${secrets[@]}" --image-opts \
+	-o state=active,new-secret=n,iter-time=100000000000 "$(opts a.luks)"
+expect_err "Parameter 'iter-time' must be at most"
+
 # Slots that cryptsetup fills.
 made_by_cryptsetup
 printf 'hush' >old.key
