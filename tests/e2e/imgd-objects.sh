@@ -107,7 +107,27 @@ check "$master" "secret,id=s,keyid=master,iv=AAAA,$good"
 check "$master" "secret,id=s,keyid=master,iv=*%,$good"
 check secret,id=master,data=short \
 	"secret,id=s,keyid=master,iv=$iv,$good"
+head -c 33 /dev/zero >long.bin
+check "secret,id=master,file=$TMP/long.bin" \
+	"secret,id=s,keyid=master,iv=$iv,$good"
 check "$master" "secret,id=s,keyid=master,iv=$iv,data=AAAA,format=base64"
+check "$master" "secret,id=s,keyid=master,iv=$(head -c 17 /dev/zero |
+	base64),$good"
+# The end of what was encrypted says how long it is, in each of its bytes: the
+# reference looks at the last one alone.
+odd_end()
+{
+	printf "fourteen bytes%b" "$1" | openssl enc -aes-256-cbc \
+		-K "$key_hex" -iv "$(hex iv.bin)" -nopad | base64 -w 0 >odd.b64
+	odd="secret,id=s,keyid=master,iv=$iv,data=$(cat odd.b64),format=base64"
+}
+odd_end '.\x11'
+check "$master" "$odd"
+for end in '.\0' '\3\2'; do
+	odd_end "$end"
+	expect_exit 1 "$IMGD" --object "$master" --object "$odd" -f raw disk.raw
+	expect_err 'Incorrect number of padding bytes'
+done
 check "$master" "secret,id=s,keyid=master,iv=$iv,data=A*AA,format=base64"
 check "secret,id=s,data=A*AA,format=base64"
 # A wrong key: what comes out has no proper end.

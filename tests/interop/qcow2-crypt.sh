@@ -172,6 +172,22 @@ agree amend "${secrets[@]}" -o encrypt.state=inactive,encrypt.old-secret=s \
 	--image-opts "$(opts a.qcow2 n)"
 agree map "${secrets[@]}" --output=json --image-opts "$(opts a.qcow2 n)"
 agree map "${secrets[@]}" --output=json --image-opts "$(opts a.qcow2 s)"
+# Over one that is in use, and the last one: only by force.
+over=encrypt.state=active,encrypt.new-secret=w,encrypt.iter-time=1
+over+=,encrypt.keyslot=1
+for o in $over encrypt.state=inactive,encrypt.keyslot=1; do
+	agree amend "${secrets[@]}" -o $o --image-opts "$(opts a.qcow2 n)"
+	[ "$(cat ours.rc)" = 'exit code 1' ] || fail "not refused: $o"
+done
+agree amend "${secrets[@]}" --force -o $over --image-opts "$(opts a.qcow2 n)"
+for s in n w; do
+	agree map "${secrets[@]}" --output=json --image-opts \
+		"$(opts a.qcow2 $s)"
+done
+agree amend "${secrets[@]}" --force -o encrypt.state=inactive,$(
+)encrypt.old-secret=w --image-opts "$(opts a.qcow2 w)"
+agree map "${secrets[@]}" --output=json --image-opts "$(opts a.qcow2 w)"
+expect_exit 0 "$IMGCTL" check ours/a.qcow2
 expect_exit 0 "$IMGCTL" create "${secrets[@]}" -f qcow2 -o $aes ours/a.qcow2 1M
 cp ours/a.qcow2 theirs
 agree amend "${secrets[@]}" -o encrypt.state=active,encrypt.new-secret=n \

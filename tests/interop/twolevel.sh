@@ -216,6 +216,11 @@ END
 		"$IMGCTL" convert -f $format -O raw crossed before
 		expect_exit 2 "$IMGCTL" check -f $format crossed
 		expect_err 'cluster with more than one owner'
+		cp crossed same
+		expect_exit 2 "$IMGCTL" check -f $format -r leaks crossed
+		cmp -i 64 same crossed || fail "a repair of leaks changed it"
+		cp same crossed
+		rm same
 		# A cluster is left over: what the entry meant before.
 		expect_exit 3 "$IMGCTL" check -f $format -r all crossed
 		expect_exit 3 "$IMGCTL" check -f $format crossed
@@ -237,8 +242,28 @@ END
 	python3 cross.py crossed tables
 	expect_exit 1 "$IMGCTL" bench -q -f $format -w -c 1 crossed
 	expect_err 'can only be read'
+	cp crossed same
 	expect_exit 2 "$IMGCTL" check -f $format -r all crossed
 	expect_err 'table with more than one owner'
+	cmp -i 64 -n $(($(stat -c %s crossed) - 64)) same crossed ||
+		fail "what both tables have was changed"
+	rm same
+	# So it is still said to need a check.
+	if [ $format = qed ]; then
+		expect_exit 1 "$IMGCTL" bench -q -f qed -w -c 1 crossed
+		expect_err 'was not closed properly, and'
+	fi
+	# What nobody uses at the end of the file goes.
+	"$IMGCTL" convert -f raw -O $format small.raw crossed
+	len=$(stat -c %s crossed)
+	for how in leaks all; do
+		truncate -s +300k crossed
+		expect_exit 3 "$IMGCTL" check -f $format crossed
+		expect_exit 0 "$IMGCTL" check -f $format -r $how crossed
+		[ "$(stat -c %s crossed)" = "$len" ] || fail "not cut"
+		expect_exit 0 "$IMGCTL" compare -f raw -F $format small.raw \
+			crossed
+	done
 	rm crossed before
 done
 
