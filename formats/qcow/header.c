@@ -149,8 +149,7 @@ int qcow_header_write(
 	return host_pwrite(f, p, len, 0, e);
 }
 
-/* ---- create
- * ------------------------------------------------------------------ */
+/* ---- create ----------------------------------------------------------- */
 
 const struct img_opt qcow_create_opts[] = {
     {"size", IMG_OPT_SIZE, "Virtual disk size", NULL},

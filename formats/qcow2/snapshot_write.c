@@ -191,8 +191,7 @@ static int finish(struct image *img, struct change *c, struct err *e)
 		   : 0;
 }
 
-/* ---- create
- * ------------------------------------------------------------------ */
+/* ---- create ----------------------------------------------------------- */
 
 static uint64_t next_id(const struct qcow2_snapshot_table *t)
 {
@@ -282,8 +281,7 @@ static int create(struct image *img, const char *name, struct err *e)
 	return rc;
 }
 
-/* ---- delete
- * ------------------------------------------------------------------- */
+/* ---- delete ----------------------------------------------------------- */
 
 uint8_t *qcow2_snapshot_l1(
     struct image *img, const struct qcow2_snapshot *s, struct err *e)
@@ -352,8 +350,7 @@ static int delete (struct image *img, const char *which, struct err *e)
 	return rc;
 }
 
-/* ---- apply
- * -------------------------------------------------------------------- */
+/* ---- apply ------------------------------------------------------------ */
 
 static int apply(struct image *img, const char *which, struct err *e)
 {

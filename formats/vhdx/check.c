@@ -242,8 +242,7 @@ static int regions(struct check *c, struct err *e)
 	return 0;
 }
 
-/* ---- check, repair
- * ----------------------------------------------------------- */
+/* ---- check, repair ---------------------------------------------------- */
 
 static int run(struct check *c, struct err *e)
 {

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "../core/measure.h"
 #include "../core/utf16.h"
 #include "vhdx.h"
 
@@ -38,8 +39,7 @@ struct params {
 	uint64_t bat_n, data_host; /* where the blocks begin */
 };
 
-/* ---- options
- * ----------------------------------------------------------------- */
+/* ---- options ---------------------------------------------------------- */
 
 static int get_log_size(struct options *o, struct params *p, struct err *e)
 {
@@ -125,8 +125,7 @@ static int get_params(struct options *o, uint64_t size, bool has_parent,
 	return 0;
 }
 
-/* ---- the parent
- * ---------------------------------------------------------------- */
+/* ---- the parent ------------------------------------------------------- */
 
 static int check_parent(const struct create_args *a, struct err *e)
 {
@@ -147,8 +146,7 @@ int vhdx_create_check(const struct create_args *a, struct err *e)
 	return a->backing ? check_parent(a, e) : 0;
 }
 
-/* ---- what is written
- * ----------------------------------------------------------- */
+/* ---- what is written -------------------------------------------------- */
 
 /* A payload entry; the BAT has a bitmap's entry behind each chunk. */
 static uint64_t first_entry(const struct params *p, uint64_t block_ix)
@@ -271,51 +269,25 @@ int vhdx_create(const struct create_args *a, struct err *e)
 		   : 0;
 }
 
-/* ---- measure
- * -------------------------------------------------------------------- */
-
-/* Blocks of the disk that hold something that is not zeroes. */
-static int data_blocks(
-    struct image *src, const struct params *p, uint64_t *n, struct err *e)
-{
-	uint64_t size = img_size(src), off = 0, next = 0;
-
-	image_work_begin(src, size);
-	while (off < size) {
-		struct img_extent x;
-
-		if (img_map(src, off, size - off, &x, e))
-			return -1;
-		if (x.data && !x.zero) {
-			uint64_t first = max_u64(next, off / p->m.block_len);
-
-			next = div_up(off + x.len, p->m.block_len);
-			*n += next > first ? next - first : 0;
-		}
-		if (image_work(src, x.len, e))
-			return -1;
-		off += x.len;
-	}
-	return 0;
-}
+/* ---- measure ---------------------------------------------------------- */
 
 int vhdx_measure(struct options *o, uint64_t size, struct image *src,
     struct img_measure *out, struct err *e)
 {
 	bool backing = options_get(o, "backing_file");
 	struct params p;
-	uint64_t full, n = 0;
+	uint64_t full, used = 0;
 
 	options_get(o, "backing_fmt");
 	if (get_params(o, size, backing, &p, e))
 		return -1;
-	full = div_up(size, p.m.block_len);
+	full = div_up(size, p.m.block_len) * p.m.block_len;
 	if (p.fixed)
-		n = full;
-	else if (src && data_blocks(src, &p, &n, e))
+		used = full;
+	else if (src && measure_data(src, p.m.block_len, &used, e))
 		return -1;
-	out->fully_allocated = p.data_host + full * p.m.block_len;
-	out->required = p.data_host + n * p.m.block_len;
+	out->fully_allocated = p.data_host + full;
+	out->required = p.data_host + used;
 	out->bitmaps = -1;
 	return 0;
 }

@@ -333,8 +333,7 @@ void vhdx_log_clear(struct vhdx_log *log)
 	*log = (struct vhdx_log){0};
 }
 
-/* ---- what is replayed
- * -------------------------------------------------------- */
+/* ---- what is replayed ------------------------------------------------- */
 
 int vhdx_patch_read(struct hostfile *f, const struct vhdx_patch *p,
     uint8_t *buf, uint64_t len, uint64_t off, struct err *e)

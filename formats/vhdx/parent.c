@@ -212,8 +212,7 @@ int vhdx_set_backing(struct image *img, const char *name, const char *format,
 	return switch_locator(img, locator, (uint32_t)len, e);
 }
 
-/* ---- the parent becomes another one
- * ------------------------------------------- */
+/* ---- the parent becomes another one ----------------------------------- */
 
 static int set_linkage(struct image *img, const struct vhdx_guid *linkage,
     const struct vhdx_guid *linkage2, struct err *e)
@@ -247,8 +246,7 @@ int vhdx_renew_below(struct image *img, struct err *e)
 	return set_linkage(img, &now, &none, e);
 }
 
-/* ---- all of it goes
- * ----------------------------------------------------------- */
+/* ---- all of it goes --------------------------------------------------- */
 
 static int empty_all(struct image *img, struct err *e)
 {

@@ -75,8 +75,7 @@ static int clear_blocks(
 	return rc;
 }
 
-/* ---- the switch
- * --------------------------------------------------------------- */
+/* ---- the switch ------------------------------------------------------- */
 
 static int read_tables(struct image *img, struct change *c,
     const struct vhdx_region *bat, struct err *e)
@@ -134,8 +133,7 @@ static int switch_size(struct image *img, uint64_t size,
 	return vhdx_load(img, e) ? image_fail(img, e) : 0;
 }
 
-/* ---- growing
- * ------------------------------------------------------------------ */
+/* ---- growing ---------------------------------------------------------- */
 
 /* The BAT has room, and says of new blocks that they are not there. */
 static int make_room(struct image *img, uint64_t size, struct err *e)
@@ -200,8 +198,7 @@ static int grow(
 	return rc ? -1 : switch_size(img, size, NULL, e);
 }
 
-/* ---- shrinking
- * ---------------------------------------------------------------- */
+/* ---- shrinking -------------------------------------------------------- */
 
 static int drop_entry(
     struct image *img, uint64_t ix, uint64_t len, struct err *e)

@@ -13,8 +13,7 @@
 
 #include "vhdx.h"
 
-/* ---- pending blocks
- * ---------------------------------------------------------- */
+/* ---- pending blocks --------------------------------------------------- */
 
 static struct vhdx_pending **find_pending(struct vhdx *q, uint64_t block_ix)
 {
@@ -57,8 +56,7 @@ static void put_pending(struct vhdx *q, struct vhdx_pending **at)
 	free(p);
 }
 
-/* ---- reserve
- * ------------------------------------------------------------------ */
+/* ---- reserve ---------------------------------------------------------- */
 
 /* A block that is partly here needs a bitmap: one of zeroes is new. */
 static int need_bitmap(struct image *img, uint64_t block_ix, struct err *e)
@@ -107,8 +105,7 @@ int vhdx_reserve(struct image *img, uint64_t guest, uint64_t len,
 	return 0;
 }
 
-/* ---- publish, abandon
- * ---------------------------------------------------------- */
+/* ---- publish, abandon ------------------------------------------------- */
 
 /* Its sectors are in this file from now on. */
 static int set_bits(struct image *img, uint64_t block_ix, uint64_t guest,
@@ -189,8 +186,7 @@ int vhdx_release(struct image *img, uint64_t host, uint64_t len, struct err *e)
 	return 0;
 }
 
-/* ---- commit
- * -------------------------------------------------------------------- */
+/* ---- commit ----------------------------------------------------------- */
 
 /* See tables.h: bitmaps come before the BAT. */
 static int store(

@@ -87,8 +87,7 @@ int vmdk_set_backing(struct image *img, const char *name, const char *format,
 	return rc;
 }
 
-/* ---- measure
- * -------------------------------------------------------------------- */
+/* ---- measure ---------------------------------------------------------- */
 
 /* Tables and headers of all extents. */
 static int tables_len(const struct vmdk_params *p, uint64_t *out, struct err *e)

@@ -34,8 +34,7 @@ void check_report_leak(struct check *c, const char *what, uint64_t number)
 		c->r.report(c->r.arg, line);
 }
 
-/* ---- metadata
- * ---------------------------------------------------------------- */
+/* ---- metadata --------------------------------------------------------- */
 
 int check_claim(struct check *c, const char *what, uint64_t host, uint64_t len,
     struct err *e)
@@ -66,8 +65,7 @@ static int claim_tables(struct check *c, uint64_t gd_host, struct err *e)
 	return 0;
 }
 
-/* ---- entries
- * -------------------------------------------------------------------- */
+/* ---- entries ---------------------------------------------------------- */
 
 /* The first of the grains, all `lag` off, that one at `host` lies over, and how
  * many: one that is as much off, or two. */
@@ -193,8 +191,7 @@ static int check_entry(
 		   : 0;
 }
 
-/* ---- tables
- * ------------------------------------------------------------------------ */
+/* ---- tables ----------------------------------------------------------- */
 
 /* Host byte of a table of a directory; 0: there is none, or no way to it. */
 static uint64_t find_table(
@@ -297,8 +294,7 @@ static int check_table(struct check *c, uint64_t gd_ix, struct err *e)
 	return rc;
 }
 
-/* ---- extents
- * ---------------------------------------------------------------------- */
+/* ---- extents ---------------------------------------------------------- */
 
 static int check_tables(struct check *c, struct err *e)
 {

@@ -31,8 +31,7 @@ struct builder {
 	bool text_only; /* no files are made */
 };
 
-/* ---- further files
- * ------------------------------------------------------------ */
+/* ---- further files ---------------------------------------------------- */
 
 static int note_file(struct builder *b, char *path, struct err *e)
 {
@@ -230,8 +229,7 @@ int vmdk_desc_measure(const struct create_args *a, const struct vmdk_params *p,
 	return text ? 0 : -1;
 }
 
-/* ---- one file
- * ------------------------------------------------------------------ */
+/* ---- one file --------------------------------------------------------- */
 
 static int put_descriptor(
     struct hostfile *f, const char *text, uint64_t host, struct err *e)
@@ -268,8 +266,7 @@ static int make_many(struct builder *b, struct err *e)
 	return text ? put_descriptor(b->a->file, text, 0, e) : -1;
 }
 
-/* ---- interface
- * ------------------------------------------------------------------- */
+/* ---- interface -------------------------------------------------------- */
 
 /* Other files have names made from the one that the image has now. */
 static int begin(struct builder *b, struct err *e)

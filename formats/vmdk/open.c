@@ -109,8 +109,7 @@ static int open_cowd(struct image *img, struct err *e)
 		   : 0;
 }
 
-/* ---- a descriptor
- * ------------------------------------------------------------ */
+/* ---- a descriptor ----------------------------------------------------- */
 
 static int check_type(const struct vmdk_desc *d, struct err *e)
 {
@@ -153,8 +152,7 @@ static int open_descriptor(struct image *img, struct err *e)
 	return vmdk_extents_open(img, e);
 }
 
-/* ---- the whole
- * ---------------------------------------------------------------- */
+/* ---- the whole -------------------------------------------------------- */
 
 static bool sparse(const struct vmdk_extent *x)
 {
@@ -259,8 +257,7 @@ static int open_image(struct image *img, struct options *o, struct err *e)
 	return -1;
 }
 
-/* ---- start, stop
- * ---------------------------------------------------------------- */
+/* ---- start, stop ------------------------------------------------------ */
 
 static int start(struct image *img, struct err *e)
 {

@@ -30,8 +30,7 @@
 #include "../host/standin.h"
 #include "params.h"
 
-/* ---- what can be resized
- * ------------------------------------------------------------ */
+/* ---- what can be resized ---------------------------------------------- */
 
 static bool is_split(const struct vmdk *v)
 {
@@ -85,8 +84,7 @@ static int check(const struct image *img, uint64_t size,
 	return 0;
 }
 
-/* ---- growing
- * -------------------------------------------------------------------- */
+/* ---- growing ---------------------------------------------------------- */
 
 /* A disk that grows, and what it was. */
 struct growth {
@@ -304,8 +302,7 @@ static int grow(
 		   : -1;
 }
 
-/* ---- shrinking
- * ------------------------------------------------------------------ */
+/* ---- shrinking -------------------------------------------------------- */
 
 /* A file that cannot be removed costs space, not data. */
 static void drop_parts(struct vmdk *v, size_t n)
@@ -339,8 +336,7 @@ static int shrink(struct image *img, uint64_t size, struct err *e)
 	return 0;
 }
 
-/* ---- the disk
- * -------------------------------------------------------------------- */
+/* ---- the disk --------------------------------------------------------- */
 
 int vmdk_resize(
     struct image *img, uint64_t size, enum img_prealloc prealloc, struct err *e)

@@ -16,8 +16,7 @@
 #include "../core/request.h"
 #include "resize.h"
 
-/* ---- directories
- * --------------------------------------------------------------- */
+/* ---- directories ------------------------------------------------------ */
 
 /* The entries of a longer directory; its new tables begin at `gt_host`. */
 static int write_gd(struct vmdk_extent *x, uint64_t from, uint64_t to,
@@ -91,8 +90,7 @@ static int grow_tables(struct vmdk_extent *x, uint64_t gd_n, struct err *e)
 	return 0;
 }
 
-/* ---- growing
- * ------------------------------------------------------------------- */
+/* ---- growing ---------------------------------------------------------- */
 
 /* What follows the extent in its file is no part of it, and may be anything. */
 static int grow_flat(struct image *img, struct vmdk_extent *x, uint64_t len,
@@ -184,8 +182,7 @@ int vmdk_extent_switch(struct vmdk_extent *x, uint64_t len, struct err *e)
 		   : 0;
 }
 
-/* ---- cutting
- * -------------------------------------------------------------------- */
+/* ---- cutting ---------------------------------------------------------- */
 
 /* Metadata behind the grains that nothing names any more.  In front of them
  * the specification keeps its place. */

@@ -291,8 +291,7 @@ void vmdk_abandon(struct image *img, const struct reservation *r)
 		space_give(&x->space, r->host, r->len);
 }
 
-/* ---- zeroes
- * ------------------------------------------------------------------ */
+/* ---- zeroes ----------------------------------------------------------- */
 
 /* Grains of one table from grain_ix on: how many need not change? */
 static int count_kind(struct vmdk_extent *x, uint64_t grain_ix, uint64_t max_n,
@@ -354,8 +353,7 @@ int vmdk_unmap(struct image *img, uint64_t guest, uint64_t len,
 	return 0;
 }
 
-/* ---- commit
- * ------------------------------------------------------------------ */
+/* ---- commit ----------------------------------------------------------- */
 
 /* Others put what is new there: it goes up before entries point to ours. */
 static int raise_free_end(struct vmdk_extent *x, uint64_t end, struct err *e)

@@ -55,8 +55,7 @@ static struct table *bitmap_of(
 	return tables_get(v->flat.tables, b->host, v->bitmap_len, TABLE_MAP, e);
 }
 
-/* ---- map
- * ------------------------------------------------------------------------ */
+/* ---- map -------------------------------------------------------------- */
 
 static bool is_shared(const struct flat *f, const struct flat_block *b)
 {
@@ -114,8 +113,7 @@ int vpc_block_map(struct image *img, uint64_t guest, uint64_t len,
 	return maprun(img, look, guest, len, x, e);
 }
 
-/* ---- reserve
- * ---------------------------------------------------------------------- */
+/* ---- reserve ---------------------------------------------------------- */
 
 /* The sectors of [guest, guest + len) in the block of `guest`. */
 static void reserve_sectors(
@@ -185,8 +183,7 @@ int vpc_block_reserve(struct image *img, uint64_t guest, uint64_t len,
 	    len, r, e);
 }
 
-/* ---- publish, abandon
- * --------------------------------------------------------------- */
+/* ---- publish, abandon ------------------------------------------------- */
 
 static uint64_t block_host(const struct flat *f, const struct reservation *r)
 {

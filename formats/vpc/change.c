@@ -16,8 +16,7 @@
 #include "../core/resize.h"
 #include "vpc.h"
 
-/* ---- structures
- * ---------------------------------------------------------------------- */
+/* ---- structures ------------------------------------------------------- */
 
 int vpc_footers_store(struct image *img, struct err *e)
 {
@@ -75,8 +74,7 @@ static void set_size(struct image *img, uint64_t size)
 	vpc_set_size(&vpc_of(img)->footer, size);
 }
 
-/* ---- fixed disks
- * ----------------------------------------------------------------------- */
+/* ---- fixed disks ------------------------------------------------------ */
 
 /* Between the disk and the footer there may be more, where the geometry says
  * that the disk is smaller: with the old footer it lies in the disk now, or
@@ -97,8 +95,7 @@ static int resize_fixed(struct image *img, uint64_t size, struct err *e)
 	return host_sync(img->file, e) ? image_fail(img, e) : 0;
 }
 
-/* ---- the table
- * -------------------------------------------------------------------------- */
+/* ---- the table -------------------------------------------------------- */
 
 static int write_table(
     struct image *img, uint64_t host, uint32_t n, struct err *e)

@@ -27,8 +27,7 @@ struct plan {
 	struct vpc_name locator; /* of the parent */
 };
 
-/* ---- size
- * ------------------------------------------------------------------------ */
+/* ---- size ------------------------------------------------------------- */
 
 static int too_large(struct err *e)
 {
@@ -108,8 +107,7 @@ static uint64_t bat_end(const struct plan *p)
 	       round_up(4ull * p->header.bat_n, SECTOR_LEN);
 }
 
-/* ---- the parent
- * -------------------------------------------------------------------- */
+/* ---- the parent ------------------------------------------------------- */
 
 static int plan_parent(
     const struct create_args *a, struct plan *p, struct err *e)
@@ -136,8 +134,7 @@ int vpc_create_check(const struct create_args *a, struct err *e)
 		   : 0;
 }
 
-/* ---- writing
- * ------------------------------------------------------------------------- */
+/* ---- writing ---------------------------------------------------------- */
 
 static int fill_bat(
     struct hostfile *f, uint64_t host, uint64_t end, struct err *e)

@@ -27,8 +27,7 @@ static uint32_t checksum(const uint8_t *p, size_t len, size_t at)
 	return ~sum;
 }
 
-/* ---- geometry
- * ------------------------------------------------------------------ */
+/* ---- geometry --------------------------------------------------------- */
 
 struct vpc_geometry vpc_geometry(uint64_t sectors)
 {
@@ -81,8 +80,7 @@ uint64_t vpc_disk_size(const struct vpc_footer *f)
 	return goes_by_chs(f) ? vpc_chs_sectors(f->chs) * SECTOR_LEN : f->size;
 }
 
-/* ---- the footer
- * ----------------------------------------------------------------- */
+/* ---- the footer ------------------------------------------------------- */
 
 bool vpc_footer_ok(const uint8_t *p)
 {
@@ -196,8 +194,7 @@ int vpc_footer_read(struct hostfile *f, struct vpc_footer *out, struct err *e)
 	return check_footer(f, out, e);
 }
 
-/* ---- the dynamic header
- * ----------------------------------------------------------- */
+/* ---- the dynamic header ----------------------------------------------- */
 
 /* Of a dynamic header at `host`. */
 static int check_header(struct hostfile *f, uint64_t host,
@@ -295,8 +292,7 @@ void vpc_header_pack(uint8_t *p, const struct vpc_header *h)
 	put_be32(p + HEADER_SUM_AT, checksum(p, VPC_HEADER_LEN, HEADER_SUM_AT));
 }
 
-/* ---- odds and ends
- * ------------------------------------------------------------------ */
+/* ---- odds and ends ---------------------------------------------------- */
 
 uint32_t vpc_timestamp(void)
 {

@@ -31,8 +31,7 @@ static bool is_fixed(const struct image *img)
 	return vpc_of(img)->footer.type == VPC_FIXED;
 }
 
-/* ---- entries
- * ------------------------------------------------------------------- */
+/* ---- entries ---------------------------------------------------------- */
 
 static const char *decode(
     const struct flat *f, const uint8_t *p, struct flat_block *b)
@@ -54,8 +53,7 @@ static void encode(const struct flat *f, uint8_t *p, const struct flat_block *b)
 
 static const struct flat_ops ops = {.decode = decode, .encode = encode};
 
-/* ---- open, close
- * ----------------------------------------------------------------- */
+/* ---- open, close ------------------------------------------------------ */
 
 static void close_image(struct image *img)
 {
@@ -147,8 +145,7 @@ static int open_image(struct image *img, struct options *o, struct err *e)
 	return 0;
 }
 
-/* ---- who owns what
- * ----------------------------------------------------------------- */
+/* ---- who owns what ---------------------------------------------------- */
 
 int vpc_claim_structures(struct flat *f, struct err *e)
 {
@@ -221,8 +218,7 @@ static int start(struct image *img, struct err *e)
 		   : 0;
 }
 
-/* ---- the footer at the end
- * ----------------------------------------------------------- */
+/* ---- the footer at the end -------------------------------------------- */
 
 int vpc_footer_store(struct image *img, uint64_t host, struct err *e)
 {
@@ -255,8 +251,7 @@ static int commit(struct image *img, struct err *e)
 	    v->flat.tables, img->file, image_commit_mark, img, e);
 }
 
-/* ---- the rest
- * ----------------------------------------------------------------------- */
+/* ---- the rest --------------------------------------------------------- */
 
 static int map(struct image *img, uint64_t guest, uint64_t len,
     struct extent *x, struct err *e)

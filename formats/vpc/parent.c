@@ -24,8 +24,7 @@
 #define CODE_URL	  0x4d616358u /* "MacX" */
 #define NAME_LEN_MAX	  VPC_NAME_LEN_MAX
 
-/* ---- text
- * ----------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------- */
 
 /* The other byte order. */
 static void swap_bytes(uint8_t *p, size_t len)
@@ -45,8 +44,7 @@ static void swap_char(char *s, char from, char to)
 			*s = to;
 }
 
-/* ---- reading
- * -------------------------------------------------------------------- */
+/* ---- reading ---------------------------------------------------------- */
 
 /* In place: "%20" is a space. */
 static void unescape(char *s)
@@ -158,8 +156,7 @@ char *vpc_parent_name(
 	return name;
 }
 
-/* ---- writing
- * -------------------------------------------------------------------- */
+/* ---- writing ---------------------------------------------------------- */
 
 static char *windows_name(const char *path)
 {

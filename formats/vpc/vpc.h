@@ -127,15 +127,13 @@ int vpc_set_parent(struct vpc_header *h, const char *path, uint64_t host,
 int vpc_parent_identity(
     const char *above, const char *name, struct vpc_header *h, struct err *e);
 
-/* ---- open.c
- * ------------------------------------------------------------------ */
+/* ---- open.c ----------------------------------------------------------- */
 
 /* For the scan of the space: what is no block's, without the last footer. */
 int vpc_claim_structures(struct flat *f, struct err *e);
 int vpc_footer_store(struct image *img, uint64_t host, struct err *e);
 
-/* ---- create.c, change.c, check.c
- * ---------------------------------------------- */
+/* ---- create.c, change.c, check.c -------------------------------------- */
 
 extern const struct img_opt vpc_create_opts[];
 int vpc_create(const struct create_args *a, struct err *e);

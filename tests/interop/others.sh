@@ -4,17 +4,11 @@
 # in neither our images nor those of the peers here.  Where qemu-img reads it,
 # it says the same.
 . "$(dirname "$0")/../lib/e2e.sh"
+. "$SRC/tests/lib/writable.sh"
 . "$SRC/tests/lib/readonly.sh" # poke
 needs bximage jq qemu-img qemu-io python3 7z "$IMGCTL" "$IMGD"
 
-random_file noise 700000
-{
-	cat noise
-	head -c 2M /dev/zero
-	cat noise
-} >disk
-truncate -s 4000256 disk
-fallocate -d disk
+noisy_disk 700000 2M 4000256
 
 # size FILE FORMAT: of the disk in it.
 size()

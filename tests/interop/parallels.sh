@@ -3,16 +3,10 @@
 # Parallels: qemu-img reads what we write, and the other way round; both magics,
 # odd clusters, resize, the in-use mark, dirty bitmaps, damage and its repair.
 . "$(dirname "$0")/../lib/e2e.sh"
+. "$SRC/tests/lib/writable.sh"
 needs jq qemu-img qemu-io python3 "$IMGCTL" "$IMGD"
 
-random_file noise 2500000
-{
-	cat noise
-	head -c 3M /dev/zero
-	cat noise
-} >disk
-truncate -s 20000256 disk
-fallocate -d disk
+noisy_disk 2500000 3M 20000256
 
 # agree FILE RAW: both find the same content, and no fault.
 agree()
@@ -21,21 +15,6 @@ agree()
 	expect_exit 0 "$IMGCTL" compare -f raw -F parallels "$2" "$1"
 	qemu-img check "$1" >theirs.txt
 	"$IMGCTL" check "$1" | diff theirs.txt -
-}
-
-# field FILE OFFSET; put FILE OFFSET VALUE: 32 bits.
-field()
-{
-	od -An -tu4 -j "$2" -N 4 "$1" | tr -d ' '
-}
-put()
-{
-	python3 - "$@" <<'END'
-import struct, sys
-with open(sys.argv[1], "r+b") as f:
-    f.seek(int(sys.argv[2]))
-    f.write(struct.pack("<I", int(sys.argv[3])))
-END
 }
 
 # ---- both ways -------------------------------------------------------------
@@ -119,26 +98,26 @@ expect_exit 0 qemu-img compare --image-opts $opts driver=raw,file.filename=raw
 "$IMGCTL" convert -f raw -O parallels disk sound
 [ "$(field sound 44)" = 0 ] || fail "in use after it was closed"
 cp sound bad
-put bad 44 $((0x746f6e59))
+put32 bad 44 $((0x746f6e59))
 expect_exit 2 "$IMGCTL" check bad
 expect_err "ERROR image was not closed correctly"
 expect_exit 0 "$IMGCTL" compare sound bad
 [ "$(field bad 44)" = $((0x746f6e59)) ] || fail "written by a reader"
 # A writer repairs it first.
-put bad 68 5000
+put32 bad 68 5000
 truncate -s +3M bad
 "$IMGCTL" bench -q -f parallels -w -c 1 -s 512 -o 19M bad >/dev/null
 expect_exit 0 "$IMGCTL" check bad
 expect_exit 0 qemu-img check bad
 cp sound bad
-put bad 44 $((0x746f6e59))
+put32 bad 44 $((0x746f6e59))
 expect_exit 0 "$IMGCTL" check -r all bad
 expect_exit 0 qemu-img check bad
 expect_exit 0 qemu-img compare bad sound
 
 # The flag that calls an image empty is passed over, as by QEMU.
 cp sound flagged
-put flagged 52 1
+put32 flagged 52 1
 agree flagged disk
 
 # ---- damage ----------------------------------------------------------------
@@ -153,18 +132,18 @@ repaired()
 }
 
 cp sound bad # past the end of the file
-put bad 68 5000000
+put32 bad 68 5000000
 expect_exit 1 "$IMGCTL" convert -O raw bad out.raw
 expect_err "the table entry of block 1 points past the end of the file"
 repaired bad
 cp sound bad # two owners: both keep what they read
-put bad 68 "$(field bad 64)"
+put32 bad 68 "$(field bad 64)"
 "$IMGCTL" convert -O raw bad before
 "$IMGCTL" bench -q -f parallels -w -c 1 -s 4096 -o 1M --pattern=9 bad >/dev/null
 "$IMGCTL" convert -O raw bad after
 cmp -n 1048576 before after # the other one is unharmed
 cp sound bad
-put bad 68 "$(field bad 64)"
+put32 bad 68 "$(field bad 64)"
 repaired bad
 expect_exit 0 qemu-img compare -f raw -F parallels before bad
 cp sound bad # a leak at the end
@@ -178,7 +157,7 @@ expect_exit 0 qemu-img check bad
 # A header that contradicts itself is refused with one message.
 while read -r at value message; do
 	cp sound bad
-	put bad "$at" "$value"
+	put32 bad "$at" "$value"
 	expect_exit 1 "$IMGCTL" info -f parallels bad
 	expect_err "$message"
 done <<'END'
@@ -255,7 +234,7 @@ bits [[0,1048576,0],[1048576,1048576,1],[2097152,17903104,0]]
 END
 # Of an image that was not closed it cannot be trusted.
 cp marked unclosed
-put unclosed 44 $((0x746f6e59))
+put32 unclosed 44 $((0x746f6e59))
 expect_exit 1 timeout 20 "$IMGD" -r -t -k "$TMP/sock" -B $id -f parallels unclosed
 expect_err inconsistent
 # Who writes drops the bitmap, and its space is used again.

@@ -3,16 +3,10 @@
 # VDI: qemu-img and 7z read what we write, we what qemu-img writes; resize,
 # differencing images, damage and its repair.
 . "$(dirname "$0")/../lib/e2e.sh"
+. "$SRC/tests/lib/writable.sh"
 needs jq qemu-img qemu-io python3 nbdkit nbdsh "$IMGCTL" "$PLUGIN"
 
-random_file noise 2500000
-{
-	cat noise
-	head -c 3M /dev/zero
-	cat noise
-} >disk
-truncate -s 20000256 disk
-fallocate -d disk
+noisy_disk 2500000 3M 20000256
 
 # agree FILE RAW: both find the same content, and no fault.
 agree()
@@ -23,21 +17,6 @@ agree()
 	expect_exit 0 "$IMGCTL" check "$1"
 	qemu-img check "$1" >theirs.txt
 	"$IMGCTL" check "$1" | diff theirs.txt -
-}
-
-# The header's field of 32 bits, and setting one.
-field()
-{
-	od -An -tu4 -j "$2" -N 4 "$1" | tr -d ' '
-}
-put32()
-{
-	python3 - "$@" <<'END'
-import struct, sys
-with open(sys.argv[1], "r+b") as f:
-    f.seek(int(sys.argv[2]))
-    f.write(struct.pack("<I", int(sys.argv[3])))
-END
 }
 
 # ---- both ways -------------------------------------------------------------

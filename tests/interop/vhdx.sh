@@ -3,16 +3,10 @@
 # VHDX: qemu-img, 7z and libvhdi read what we write, and the other way round;
 # differencing disks, sizes, logs that wait to be replayed, damage.
 . "$(dirname "$0")/../lib/e2e.sh"
+. "$SRC/tests/lib/writable.sh"
 needs jq qemu-img qemu-io python3 7z vhdiinfo "$IMGCTL" "$FAILCALL"
 
-random_file noise 3000000
-{
-	cat noise
-	head -c 20M /dev/zero
-	cat noise
-} >disk
-truncate -s 40M disk
-fallocate -d disk
+noisy_disk 3000000 20M 40M
 
 # same_text ARG...: both programs print the same, but for what only newer ones
 # print and for the space that a file takes, which changes by itself.

@@ -3,16 +3,10 @@
 # VHD: qemu-img, 7z and vhdiinfo read what we write, we what qemu-img writes;
 # differencing disks; resize; damage and its repair.
 . "$(dirname "$0")/../lib/e2e.sh"
+. "$SRC/tests/lib/writable.sh"
 needs 7z jq nbdkit nbdsh qemu-img qemu-io python3 vhdiinfo "$IMGCTL" "$PLUGIN"
 
-random_file noise 2500000
-{
-	cat noise
-	head -c 3M /dev/zero
-	cat noise
-} >disk
-truncate -s 20000256 disk
-fallocate -d disk
+noisy_disk 2500000 3M 20000256
 
 # facts PROGRAM FILE: what info says, without what only newer ones say.
 facts()

@@ -166,8 +166,7 @@ static void unreadable_bits(void **state)
 	disk_free(&d);
 }
 
-/* ---- tables
- * ------------------------------------------------------------------ */
+/* ---- tables ----------------------------------------------------------- */
 
 /* Clusters that are all clean and all dirty need no space. */
 static void uniform_clusters(void **state)
@@ -192,8 +191,7 @@ static void uniform_clusters(void **state)
 	disk_free(&d);
 }
 
-/* ---- extra data
- * -------------------------------------------------------------- */
+/* ---- extra data ------------------------------------------------------- */
 
 static void give_extra(struct disk *d, const struct places *p, uint32_t flags)
 {
