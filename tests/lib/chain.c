@@ -126,12 +126,32 @@ static uint64_t pick_size(struct rng *rng)
 	return rng_below(rng, 2) ? n : n + 512 * (rng_below(rng, 300));
 }
 
+struct below {
+	const char *name, *format; /* NULL: nothing */
+};
+
+static void create_over(const struct below *below, uint64_t size,
+    struct options *o, const char *name, const char *format)
+{
+	struct err e = ERR_INIT;
+	char text[24];
+
+	snprintf(text, sizeof text, "%llu", (unsigned long long)size);
+	assert_ok(options_set(o, "size", text, &e), &e);
+	if (below->name) {
+		assert_ok(options_set(o, "backing_file", below->name, &e), &e);
+		assert_ok(options_set(o, "backing_fmt", below->format, &e), &e);
+	}
+	assert_ok(img_create(name, format, o, 0, &e), &e);
+}
+
 /* May the image get a snapshot, and grow all the same? */
 static bool create(struct chain *c, unsigned i)
 {
 	uint64_t pick = rng_below(&c->rng, i ? KIND_OVER : ARRAY_N(kind));
 	struct err e = ERR_INIT;
 	CLEANUP(options) struct options *o = options_new(&e);
+	struct below below = {NULL};
 	char text[128];
 
 	c->layer[i].format = kind[pick].format;
@@ -140,19 +160,11 @@ static bool create(struct chain *c, unsigned i)
 		    text, sizeof text, kind[pick].options, c->layer[i].name);
 		assert_ok(options_parse(o, text, NULL, &e), &e);
 	}
-	snprintf(
-	    text, sizeof text, "%llu", (unsigned long long)pick_size(&c->rng));
-	assert_ok(options_set(o, "size", text, &e), &e);
-	if (i) {
-		assert_ok(
-		    options_set(o, "backing_file", c->layer[i - 1].name, &e),
-		    &e);
-		assert_ok(
-		    options_set(o, "backing_fmt", c->layer[i - 1].format, &e),
-		    &e);
-	}
-	assert_ok(
-	    img_create(c->layer[i].name, c->layer[i].format, o, 0, &e), &e);
+	if (i)
+		below = (struct below){
+		    c->layer[i - 1].name, c->layer[i - 1].format};
+	create_over(&below, pick_size(&c->rng), o, c->layer[i].name,
+	    c->layer[i].format);
 	return strcmp(c->layer[i].format, "raw") &&
 	       !options_has(o, "data_file") && !options_has(o, "compat");
 }
@@ -181,6 +193,22 @@ void chain_make(struct chain *c, const char *prefix, unsigned n, uint64_t seed)
 		    prefix, i);
 		fill(c, i, create(c, i));
 	}
+}
+
+struct image *chain_layer(
+    const char *name, uint64_t size, const char *backing, const char *options)
+{
+	const struct img_open how = {.format = "qcow2", .flags = IMG_O_RDWR};
+	const struct below below = {backing, "qcow2"};
+	struct err e = ERR_INIT;
+	CLEANUP(options) struct options *o = options_new(&e);
+	struct image *img;
+
+	assert_ok(options_parse(o, options, NULL, &e), &e);
+	create_over(&below, size, o, name, "qcow2");
+	img = img_open(name, &how, &e);
+	assert_no_error(&e);
+	return img;
 }
 
 /* ---- looking ------------------------------------------------------------ */

@@ -26,6 +26,10 @@ void chain_make(struct chain *c, const char *prefix, unsigned n, uint64_t seed);
 /* Layer i with what is below it; `how` may be NULL: to be read. */
 struct image *chain_open(
     const struct chain *c, unsigned i, const struct img_open *how);
+/* One qcow2 layer, not at random: new, and open for writing.  `size` in bytes,
+ * `backing` may be NULL, `options` as for create -o. */
+struct image *chain_layer(
+    const char *name, uint64_t size, const char *backing, const char *options);
 /* Random writes, zeroes, trims, packed units. */
 void chain_scribble(struct image *img, struct rng *rng);
 /* The guest bytes and, if not NULL, how many; free() them. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "chain.h"
 #include "check.h"
 #include "disk.h"
 #include "faultfile.h"
@@ -28,26 +29,6 @@ static struct img_copy job_of(struct image **src, struct image *dst)
 }
 
 /* ---- with backing files -------------------------------------------------- */
-
-static struct image *make(
-    const char *name, const char *backing, const char *options)
-{
-	const struct img_open how = {.format = "qcow2", .flags = IMG_O_RDWR};
-	struct err e = ERR_INIT;
-	CLEANUP(options) struct options *o = options_new(&e);
-	struct image *img;
-
-	assert_ok(options_parse(o, options, NULL, &e), &e);
-	assert_ok(options_set(o, "size", "6M", &e), &e);
-	if (backing) {
-		assert_ok(options_set(o, "backing_file", backing, &e), &e);
-		assert_ok(options_set(o, "backing_fmt", "qcow2", &e), &e);
-	}
-	assert_ok(img_create(name, "qcow2", o, 0, &e), &e);
-	img = img_open(name, &how, &e);
-	assert_no_error(&e);
-	return img;
-}
 
 static void put(struct image *img, int byte, size_t len, uint64_t off)
 {
@@ -82,7 +63,9 @@ static void expect_present(struct image *img, uint64_t off, bool present)
 /* base <- mid <- top, copied to an overlay on base. */
 static void overlay_on_base(const char *options)
 {
-	struct image *base = make("base", NULL, "cluster_size=64k"), *mid, *top;
+	struct image *base =
+	    chain_layer("base", SIZE, NULL, "cluster_size=64k");
+	struct image *mid, *top;
 	struct image *dst;
 	struct img_copy job;
 	struct err e = ERR_INIT;
@@ -91,16 +74,16 @@ static void overlay_on_base(const char *options)
 	put(base, 'b', MiB, 0);
 	put(base, 'c', 65536, 5 * MiB);
 	assert_ok(img_close(base, &e), &e);
-	mid = make("mid", "base", "cluster_size=4k");
+	mid = chain_layer("mid", SIZE, "base", "cluster_size=4k");
 	put(mid, 'm', 65536, 128 * KiB);
 	put(mid, 'n', 4096, 2 * MiB + 8192); /* less than a unit of dst */
 	assert_ok(img_close(mid, &e), &e);
-	top = make("top", "mid", "cluster_size=4k");
+	top = chain_layer("top", SIZE, "mid", "cluster_size=4k");
 	put(top, 't', 65536, 256 * KiB);
 	put(top, 0, 65536, 512 * KiB);	     /* hides base */
 	put(top, 0, 4096, 640 * KiB + 4096); /* in part */
 	put(top, 0, 65536, 4 * MiB);	     /* hides nothing */
-	dst = make("dst", "base", options);
+	dst = chain_layer("dst", SIZE, "base", options);
 
 	job = job_of(&top, dst);
 	job.backing = true;
@@ -128,7 +111,9 @@ static void backing(void **state)
 /* A source that has no layers hides nothing: its holes are zeroes. */
 static void flat_on_base(void **state)
 {
-	struct image *base = make("base", NULL, "cluster_size=64k"), *src, *dst;
+	struct image *base =
+	    chain_layer("base", SIZE, NULL, "cluster_size=64k");
+	struct image *src, *dst;
 	struct img_copy job;
 	struct err e = ERR_INIT;
 
@@ -136,9 +121,9 @@ static void flat_on_base(void **state)
 	put(base, 'b', SIZE, 0);
 	assert_ok(img_close(base, &e), &e);
 	memset(want, 0, sizeof want);
-	src = make("flat", NULL, "cluster_size=64k");
+	src = chain_layer("flat", SIZE, NULL, "cluster_size=64k");
 	put(src, 'f', 65536, 0);
-	dst = make("dst", "base", "cluster_size=64k");
+	dst = chain_layer("dst", SIZE, "base", "cluster_size=64k");
 	job = job_of(&src, dst);
 	job.backing = true;
 	assert_ok(img_copy(&job, &e), &e);

@@ -127,26 +127,6 @@ static void random_chains(void **state)
 
 #define SIZE (1 * MiB)
 
-static struct image *make(
-    const char *name, const char *backing, const char *options)
-{
-	const struct img_open how = {.format = "qcow2", .flags = IMG_O_RDWR};
-	struct err e = ERR_INIT;
-	CLEANUP(options) struct options *o = options_new(&e);
-	struct image *img;
-
-	assert_ok(options_parse(o, options, NULL, &e), &e);
-	assert_ok(options_set(o, "size", "1M", &e), &e);
-	if (backing) {
-		assert_ok(options_set(o, "backing_file", backing, &e), &e);
-		assert_ok(options_set(o, "backing_fmt", "qcow2", &e), &e);
-	}
-	assert_ok(img_create(name, "qcow2", o, 0, &e), &e);
-	img = img_open(name, &how, &e);
-	assert_no_error(&e);
-	return img;
-}
-
 static void put(struct image *img, int byte, size_t len, uint64_t off)
 {
 	static uint8_t buf[SIZE];
@@ -182,8 +162,8 @@ static void expect_own(struct image *img, uint32_t grain, const char *want)
  * same, 5 the image has itself, 6 is zero in both. */
 static void copied(const char *options, uint32_t grain, const char *want)
 {
-	struct image *old = make("old", NULL, "cluster_size=4k");
-	struct image *new = make("new", NULL, "cluster_size=8k");
+	struct image *old = chain_layer("old", SIZE, NULL, "cluster_size=4k");
+	struct image *new = chain_layer("new", SIZE, NULL, "cluster_size=8k");
 	struct target t = {"new", "qcow2"};
 	struct image *img;
 
@@ -195,7 +175,7 @@ static void copied(const char *options, uint32_t grain, const char *want)
 	put(new, 7, grain, 5 * grain);
 	chain_close(old);
 	chain_close(new);
-	img = make("img", "old", options);
+	img = chain_layer("img", SIZE, "old", options);
 	put(img, 4, grain, 5 * grain);
 	rebase(img, &t, false);
 	expect_own(img, grain, want);
@@ -217,16 +197,16 @@ static void grains(void **state)
 /* Down to the chain's own base: what that has is not even read. */
 static void onto_own_base(void **state)
 {
-	struct image *img = make("base", NULL, "cluster_size=64k");
+	struct image *img = chain_layer("base", SIZE, NULL, "cluster_size=64k");
 	struct target t = {"base", "qcow2"};
 
 	(void)state;
 	put(img, 1, SIZE, 0);
 	chain_close(img);
-	img = make("mid", "base", "cluster_size=64k");
+	img = chain_layer("mid", SIZE, "base", "cluster_size=64k");
 	put(img, 2, 100000, 0);
 	chain_close(img);
-	img = make("img", "mid", "cluster_size=64k");
+	img = chain_layer("img", SIZE, "mid", "cluster_size=64k");
 	rebase(img, &t, false);
 	expect_own(img, 65536, "dd");
 	expect_backing(img, &t);
@@ -236,17 +216,18 @@ static void onto_own_base(void **state)
 /* The manual's way to make a difference between two disks. */
 static void difference(void **state)
 {
-	struct image *img = make("first", NULL, "cluster_size=64k");
+	struct image *img =
+	    chain_layer("first", SIZE, NULL, "cluster_size=64k");
 	struct target t = {"first", "qcow2"};
 
 	(void)state;
 	put(img, 1, SIZE / 2, 0);
 	chain_close(img);
-	img = make("second", NULL, "cluster_size=64k");
+	img = chain_layer("second", SIZE, NULL, "cluster_size=64k");
 	put(img, 1, SIZE / 2, 0);
 	put(img, 9, 10, 3 * 65536);
 	chain_close(img);
-	img = make("diff", "second", "cluster_size=64k");
+	img = chain_layer("diff", SIZE, "second", "cluster_size=64k");
 	rebase(img, &t, false);
 	expect_own(img, 65536, "---d");
 	chain_close(img);
@@ -254,7 +235,7 @@ static void difference(void **state)
 
 static void packed(void **state)
 {
-	struct image *img = make("old", NULL, "cluster_size=64k");
+	struct image *img = chain_layer("old", SIZE, NULL, "cluster_size=64k");
 	struct err e = ERR_INIT;
 	struct target t = {0};
 	struct img_extent x;
@@ -262,7 +243,7 @@ static void packed(void **state)
 	(void)state;
 	put(img, 1, 100000, 0);
 	chain_close(img);
-	img = make("img", "old", "cluster_size=64k");
+	img = chain_layer("img", SIZE, "old", "cluster_size=64k");
 	rebase(img, &t, true);
 	expect_own(img, 65536, "dd");
 	assert_ok(img_map_layer(img, 0, 65536, &x, &e), &e);
@@ -320,7 +301,8 @@ static void refused(void **state)
 
 static void no_room_for_the_name(void **state)
 {
-	struct image *img = make("small", NULL, "cluster_size=512");
+	struct image *img =
+	    chain_layer("small", SIZE, NULL, "cluster_size=512");
 	struct err e = ERR_INIT;
 	char name[400];
 
