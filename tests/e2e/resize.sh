@@ -78,3 +78,60 @@ same data back
 hold_lock mine.qcow2
 expect_exit 1 "$IMGCTL" resize mine.qcow2 +1M
 expect_err 'Failed to get "write" lock'
+
+# ---- other formats ----------------------------------------------------------
+
+# What a disk gains is zeroes, though the image below goes on; what it had of
+# that stays.
+random_file noise 4194304
+head -c 1000448 noise >want
+truncate -s 3M want
+for f in qcow2 qcow qed vmdk vdi parallels vpc vhdx; do
+	rm -f below over
+	below=raw
+	opts=driver=$f,file.filename=over
+	new=(create -q -f "$f")
+	case $f in
+	vpc | vhdx | vmdk) below=$f ;;
+	esac
+	case $f in
+	vdi | parallels)
+		opts+=,backing.driver=raw,backing.file.filename=below
+		;;
+	vpc) new+=(-o force_size=on -b below -F vpc) ;;
+	*) new+=(-b below -F "$below") ;;
+	esac
+	"$IMGCTL" convert -f raw -O $below noise below
+	"$IMGCTL" "${new[@]}" over 1000448
+	expect_exit 0 "$IMGCTL" resize --image-opts "$opts" 3M
+	expect_exit 0 "$IMGCTL" compare --image-opts "$opts" \
+		driver=raw,file.filename=want
+	[ "$(cat out)" = 'Images are identical.' ] || fail "$f: $(cat out)"
+done
+
+# New space is there at once where that is asked for.
+for f in parallels vdi vhdx luks; do
+	secret=()
+	new=(create -q -f "$f")
+	opts=driver=$f,file.filename=grown
+	modes=(falloc full)
+	if [ $f = luks ]; then
+		secret=(--object "secret,id=s,data=hush")
+		new+=("${secret[@]}" -o "key-secret=s,iter-time=1")
+		opts+=,key-secret=s
+	else
+		modes+=(metadata)
+	fi
+	for how in "${modes[@]}"; do
+		rm -f grown
+		"$IMGCTL" "${new[@]}" grown 1M
+		had=$(stat -c %b grown)
+		expect_exit 0 "$IMGCTL" resize "${secret[@]}" \
+			--preallocation="$how" --image-opts "$opts" 9M
+		[ "$(stat -c %s grown)" -ge $((8 << 20)) ] || fail "$f: $how"
+		[ $f = luks ] || "$IMGCTL" check -q --image-opts "$opts"
+		[ "$how" != metadata ] || continue
+		[ $((($(stat -c %b grown) - had) * 512)) -ge $((8 << 20)) ] ||
+			fail "$f: $how: no space"
+	done
+done
