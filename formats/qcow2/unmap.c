@@ -30,12 +30,16 @@ static bool all_zero(const struct qcow2 *q, const struct qcow2_entry *n)
 	return true;
 }
 
-static bool any_data(const struct qcow2 *q, const struct qcow2_entry *n)
+/* Holes and zeroes only? */
+static bool no_data(const struct qcow2 *q, const struct qcow2_entry *n)
 {
-	for (unsigned i = 0; i < q->sub_n; i++)
-		if (qcow2_sub_kind(q, n, i) == QCOW2_SUB_DATA)
-			return true;
-	return false;
+	for (unsigned i = 0; i < q->sub_n; i++) {
+		enum qcow2_sub kind = qcow2_sub_kind(q, n, i);
+
+		if (kind != QCOW2_SUB_HOLE && kind != QCOW2_SUB_ZERO)
+			return false;
+	}
+	return true;
 }
 
 static bool all_hole(const struct qcow2 *q, const struct qcow2_entry *n)
@@ -68,10 +72,10 @@ static enum fate fate_of(
 	/* A trim keeps zeroes that have no space as they are recorded. */
 	if (!space &&
 	    (all_hole(q, n) ||
-		(how == UNMAP_TRIM && !img->has_backing && !any_data(q, n))))
+		(how == UNMAP_TRIM && !img->has_backing && no_data(q, n))))
 		return fate_of_hole(img, how);
 	if (q->h.incompatible & QCOW2_I_DATA_FILE) {
-		if (any_data(q, n))
+		if (!no_data(q, n))
 			return FATE_CANNOT;
 		if (all_zero(q, n))
 			return FATE_KEEP;

@@ -92,6 +92,14 @@ for options in cluster_size=4k cluster_size=4k,compat=0.10 \
 		'trim 1000000 48576'
 done
 
+# Compressed clusters give their space back.
+for options in cluster_size=64k cluster_size=64k,compat=0.10 \
+	cluster_size=64k,extended_l2=on; do
+	layer packed.qcow2 512k - "$options" 'write -c -P 1 0 512k'
+	erased packed.qcow2 qcow2 'trim 65536 131072' 'zero 262144 65536' \
+		'zero 458752 65536'
+done
+
 # Subclusters.
 layer sub.qcow2 1M - cluster_size=64k,extended_l2=on
 erased sub.qcow2 qcow2 'fill 0 65536' 'zero 4096 2048' 'zero 10000 4000' \
