@@ -158,17 +158,29 @@ static int append(struct export_list *l, const struct export_spec *base,
 	return set_export(s, o, e);
 }
 
+/* Paths and URIs may have a `=`, too. */
+static bool begins_with_key(const char *text)
+{
+	size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-.");
+
+	return text[n] == '=';
+}
+
 static int append_file(struct export_list *l, const struct export_spec *base,
-    const char *name, const char *rest, bool parse, struct err *e)
+    const char *name, const char *rest, struct err *e)
 {
 	struct options *o = options_new(e);
+	CLEANUP_FREE char *text = NULL;
 
 	if (!o)
 		return -1;
-	if (parse)
-		options_parse(o, rest, "file", e);
-	else
-		options_set(o, "file", rest, e);
+	if (asprintf(&text, "%s%s",
+		begins_with_key(rest) ? "" : "file=", rest) < 0) {
+		text = NULL;
+		err_nomem(e);
+	} else {
+		options_parse(o, text, "file", e);
+	}
 	if (options_has(o, "name"))
 		err_usage(e, "Invalid parameter 'name'");
 	if (err_is_set(e) || options_set(o, "name", name, e)) {
@@ -190,7 +202,7 @@ int export_list_add(struct export_list *l, const struct export_spec *base,
 	name = strndup(text, (size_t)(equals - text));
 	if (!name)
 		return err_nomem(e);
-	if (!append_file(l, base, name, equals + 1, true, e))
+	if (!append_file(l, base, name, equals + 1, e))
 		return 0;
 	err_prefix(e, "--export=%.200s: ", text);
 	return -1;
