@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # imgd: clients that stall, vanish or meet a full disk cost nobody else a thing.
 . "$(dirname "$0")/../lib/e2e.sh"
-needs nbdinfo nbdcopy qemu-img qemu-io prlimit "$IMGD"
+needs curl nbdinfo nbdcopy qemu-img qemu-io prlimit "$IMGD"
 
 truncate -s 64M disk.raw
 random_file data.raw 33554432
@@ -23,10 +23,11 @@ status()
 	awk -v key="$1:" '$1 == key { print $2 }' "/proc/$SERVER_PID/status"
 }
 
-# stall: a client that asks for gigabytes and reads none of it.
+# stall [LEN]: a client that asks for gigabytes, LEN at a time, and reads none of
+# it.
 stall()
 {
-	python3 - "$SOCK" <<'END' &
+	python3 - "$SOCK" "${1-1048576}" <<'END' &
 import socket, struct, sys, time
 s = socket.socket(socket.AF_UNIX)
 s.connect(sys.argv[1])
@@ -35,7 +36,8 @@ s.sendall(struct.pack(">I8sII", 3, b"IHAVEOPT", 1, 0))
 s.recv(10)
 try:
     for i in range(4000):
-        s.sendall(struct.pack(">IHHQQI", 0x25609513, 0, 0, i, 0, 1 << 20))
+        s.sendall(struct.pack(">IHHQQI", 0x25609513, 0, 0, i, 0,
+                              int(sys.argv[2])))
         if i == 200:
             open("stalled", "w").close()
 except OSError:
@@ -74,7 +76,16 @@ cmp -n 33554432 data.raw disk.raw
 qemu-img create -q -f qcow2 empty.qcow2 64M
 start_imgd -e 0 -f qcow2 empty.qcow2
 stall
-[ "$(status VmRSS)" -lt 120000 ] || fail "$(status VmRSS) KiB for one client"
+sleep 0.5
+[ "$(status VmHWM)" -lt 120000 ] || fail "$(status VmHWM) KiB for one client"
+kill_server "$staller" || true
+stop_server
+# So is the number of requests: 256, and those whose replies the socket takes.
+start_imgd -f qcow2 --metrics "unix:$TMP/metrics" empty.qcow2
+stall 65536
+sleep 0.5
+n=$(curl -s --unix-socket metrics http://x/ | sed -n 's/.*"read"} //p' | head -n 1)
+[ "$n" -ge 256 ] && [ "$n" -lt 400 ] || fail "$n requests for one client"
 kill_server "$staller" || true
 stop_server
 

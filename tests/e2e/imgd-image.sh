@@ -66,6 +66,10 @@ for mode in off on unmap; do
 		"$below" && [ "$n" -ge 1 ]
 	grep -q ' Zero ' requests || [ $mode = off ]
 done
+imgd_durable 'h.pwrite(bytes(65536), 0)' \
+	--export "=file=$below,format=raw,discard=unmap,detect-zeroes=unmap"
+grep -q ' Zero .*trim=1' requests
+grep -q ' Write ' requests && fail 'zeroes are written'
 
 # Past the page cache, or not.
 direct()
@@ -93,15 +97,17 @@ fi
 
 # ---- --discard: space is given back where that is wanted.
 
-for args in '' --discard=ignore --discard=unmap; do
+for args in noise.raw '--discard=ignore noise.raw' \
+	'--discard=unmap noise.raw' '--export =noise.raw,discard=unmap' \
+	'--discard=unmap --export =noise.raw,discard=off'; do
 	random_file noise.raw 4194304
 	# shellcheck disable=SC2086
-	start_imgd -f raw $args noise.raw
+	start_imgd -f raw $args
 	expect_exit 0 nbdsh -u "$URI" -c 'h.trim(2 << 20, 1 << 20)' \
 		-c 'h.flush()'
 	stop_server
 	used=$(($(stat -c '%b * %B' noise.raw)))
-	if [ "$args" = --discard=unmap ]; then
+	if [[ $args == *discard=unmap* && $args != *off ]]; then
 		[ "$used" -le 2200000 ] || fail "still $used bytes"
 	else
 		[ "$used" -ge 4194304 ] || fail "only $used bytes"

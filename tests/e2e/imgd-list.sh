@@ -69,6 +69,9 @@ start_imgd -e 0 -f raw --tls-creds tls raw.img \
 	--object "$x509=$TMP/server,endpoint=server"
 agree --tls-creds tls --object "$x509=$TMP/client,endpoint=client" \
 	--tls-hostname localhost
+expect_exit 0 "$IMGD" -L -k "$SOCK" --output=json --tls-hostname localhost \
+	--tls-creds tls --object "$x509=$TMP/client,endpoint=client"
+jq -e '.tls == true' out >/dev/null
 # refused WORDS ARGS...
 refused()
 {

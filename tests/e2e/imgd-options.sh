@@ -126,6 +126,10 @@ expect_exit 0 "$IMGD" --backing=allow top.qcow2 --run true
 expect_exit 1 "$IMGD" --backing=deny top.qcow2 --run true
 expect_err "names the backing file 'raw.img', and opening other files is not"
 expect_exit 0 "$IMGD" --backing deny -s disk.qcow2 --run true
+expect_exit 1 "$IMGD" --export a=top.qcow2,backing=deny --run true
+expect_err "names the backing file 'raw.img', and opening other files is not"
+expect_exit 0 "$IMGD" --backing=deny --export a=top.qcow2,backing=allow \
+	--run true
 expect_exit 1 "$IMGD" --backing=none disk.qcow2
 expect_err "imgd: --backing must be allow or deny, not 'none'"
 expect_exit 1 "$IMGD" --export a=disk.qcow2,backing=none

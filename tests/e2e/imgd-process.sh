@@ -13,6 +13,21 @@ gone()
 	! kill -0 "$1" 2>/dev/null
 }
 
+# A client that says nothing has ten seconds, if nothing else is said: we look
+# again at the end.
+truncate -s 1M silent.raw
+start_imgd -f raw silent.raw
+python3 - "$SOCK" >silent <<'END' &
+import socket, sys, time
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+begin = time.monotonic()
+while s.recv(100):
+    pass
+print(int(time.monotonic() - begin))
+END
+silent=$!
+
 # A signal ends it well; the socket and the pid file go.
 for signal in TERM INT HUP; do
 	start_imgd -f raw --pid-file=pid disk.raw
@@ -69,6 +84,12 @@ expect_err "Could not open 'nope.raw'"
 kill "$pid"
 wait_until gone "$pid"
 [ ! -e "$path" ] && [ ! -e pid ]
+# With -v it still says what clients do.
+expect_exit 0 "$IMGD" -v --fork -f raw -k "$path" --pid-file=pid disk.raw
+pid=$(cat pid)
+nbdinfo --size "$uri" >/dev/null
+wait_until gone "$pid"
+expect_err 'client 1: disconnected'
 
 # --run: the variables, the exit code, a TCP port of its own, private folders
 # that are gone afterwards.
@@ -85,15 +106,19 @@ expect_exit 0 "$IMGD" -f raw -b localhost -p 0 disk.raw --run '
 	nbdinfo --size "$uri"'
 
 # A command that a signal ends; signals and pipes are as usual for it.
-expect_exit 143 "$IMGD" -f raw disk.raw --run 'kill -TERM $$; sleep 1'
+expect_exit 143 "$IMGD" -f raw disk.raw --run \
+	'exec python3 -c "import os; os.kill(os.getpid(), 15)"'
 expect_exit 0 "$IMGD" -f raw disk.raw --run \
 	'trap "echo piped" EXIT; yes | head -n 1'
 expect_out piped
 [ ! -s err ] || fail "$(cat err)"
 # The end of the server is the end of the command.
 expect_exit 0 "$IMGD" -f raw disk.raw --run \
-	'echo $$ >run.pid; kill -TERM $PPID; exec sleep 20'
-wait_until gone "$(cat run.pid)"
+	'echo $$ >run.pid; kill -TERM $PPID; exec sleep 100'
+wait_until gone "$(cat run.pid)" || {
+	kill "$(cat run.pid)"
+	fail 'the command goes on'
+}
 
 # A pid file that is a pipe is written, and stays one.
 mkfifo pipe
@@ -156,6 +181,13 @@ while s.recv(100):
 END
 stop_server
 
+# As much time as they like, or nearly.
+for limit in 0 2147483647; do
+	expect_exit 0 "$IMGD" -f raw --handshake-limit=$limit disk.raw \
+		--run 'nbdinfo --size "$uri"'
+	expect_out 4194304
+done
+
 # What a client was told is written is in the file when the server has ended,
 # and what it had asked for at that moment is answered.
 start_imgd -f raw disk.raw
@@ -214,3 +246,6 @@ except nbd.Error as ex:
     print(ex.errno)'
 expect_out ESHUTDOWN
 wait "$SERVER_PID"
+
+wait "$silent"
+[ "$(cat silent)" -ge 9 ] && [ "$(cat silent)" -lt 30 ] || fail "$(cat silent)"

@@ -75,6 +75,7 @@ s.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
 text = b"".join(iter(lambda: s.recv(4096), b"")).decode()
 head, body = text.split("\r\n\r\n", 1)
 assert head.startswith("HTTP/1.0 200 "), head
+assert "Content-Type: text/plain; version=0.0.4" in head.split("\r\n"), head
 print(body, end="")
 END
 }

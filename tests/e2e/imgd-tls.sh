@@ -104,19 +104,28 @@ expect_exit 0 nbdinfo "$(as alice)"
 expect_out 'with TLS'
 stop_server
 
+expect_exit 0 "$IMGD" -f raw --object "$x509" --tls-creds tls --tls-optional \
+	disk.raw --run 'echo "$uri"; nbdinfo --size "$uri"'
+expect_out nbd+unix://
+expect_out 3000000
+
 # Who may connect; who may see which export.
 start_imgd -e 0 -f raw --object "$x509" --tls-creds tls --tls-authz who \
 	--object 'authz-simple,id=who,identity=CN=bob' disk.raw
 expect_exit 0 nbdinfo "$(as bob)"
 refused nbdinfo "$(as alice)"
 stop_server
+# (An export that is hidden hides the file of its name, too.)
+mkdir share
+truncate -s 1M share/hers share/more
 start_imgd -e 0 --object "$x509" --tls-creds tls --tls-optional \
 	--object 'authz-list,id=a,rules.0.match=*CN=alice*,rules.0.policy=allow,'`
 	`'rules.0.format=glob' \
 	--export hers=disk.raw,format=raw,tls-authz=a \
-	--export all=data.raw,format=raw,read-only=on
+	--export all=data.raw,format=raw,read-only=on --exports-dir share
 expect_exit 0 nbdinfo --list "$(as alice)"
 expect_out 'export="hers"'
+expect_out 'export="more"'
 expect_exit 0 nbdinfo --size "$(as alice hers)"
 for uri in "$URI" "$(as bob)"; do
 	expect_exit 0 nbdinfo --list "$uri"

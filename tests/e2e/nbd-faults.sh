@@ -133,6 +133,14 @@ done
 expect_err "No space left on device"
 bad flush-error
 try 1 convert -t none -n -O raw new.raw "$URI"
+# imgd cannot store at its end what it had told a client is written.
+start_imgd -f raw "$URI"
+expect_exit 0 nbdsh -u "$URI" -c 'h.pwrite(b"x", 0)'
+kill "$SERVER_PID"
+rc=0
+wait "$SERVER_PID" || rc=$?
+[ "$rc" = 1 ]
+grep -q 'could not sync: Input/output error' "server-$server_n.log"
 bad zero-unsupported
 try 0 convert -n -O raw want.raw "$URI"
 try 0 compare -f raw -F raw want.raw "$URI"

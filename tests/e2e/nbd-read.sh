@@ -61,6 +61,11 @@ expect_exit 0 taskset -c "$(taskset -cp $$ | sed 's/.*: //; s/[-,].*//')" \
 	"$IMGCTL" convert "$URI" out.raw
 [ "$(grep -o 'connection=[0-9]* Read' requests | sort -u | wc -l)" -ge 3 ]
 
+: >requests
+expect_exit 0 "$IMGCTL" convert --image-opts "driver=raw,file.driver=nbd,$(
+	)file.path=$SOCK,file.connections=1" out.raw
+[ "$(grep -c ' Connect ' requests)" = 1 ]
+
 # A size that is no multiple of anything.
 random_file odd.raw 1234567
 start_nbdkit -r file odd.raw
