@@ -34,6 +34,19 @@ for pair in 'a.raw a.raw' 'a.raw longer.raw' 'longer.raw a.raw' \
 	# shellcheck disable=SC2086
 	agree_on_theirs compare -q -s $pair
 done
+# Bytes that are not at a place of the file as they are: encrypted, or packed
+# (which the peer does not tell from that).
+aes=driver=qcow2,file.filename=aes.qcow2,encrypt.key-secret=s
+(cd theirs && qemu-img convert --object secret,id=s,data=hush -f raw -O qcow2 \
+	-o encrypt.format=aes,encrypt.key-secret=s a.raw aes.qcow2)
+agree_on_theirs compare -s a.qcow2 packed.qcow2
+agree_on_theirs compare --object secret,id=s,data=hush -s --image-opts "$aes" \
+	driver=qcow2,file.filename=a.qcow2
+[ "$(cat ours.rc)" = 'exit code 1' ] || fail 'the same status'
+(cd theirs && expect_exit 1 "$IMGCTL" compare -s --image-opts \
+	--object secret,id=s,data=hush "$aes" \
+	driver=qcow2,file.filename=packed.qcow2)
+expect_out 'block status mismatch'
 expect_exit 1 "$IMGCTL" compare -s theirs/a.raw theirs/differs.raw
 expect_out 'Strict mode: Offset '
 agree_on_theirs compare -f raw -F qcow2 a.raw a.qcow2

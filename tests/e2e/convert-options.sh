@@ -54,6 +54,11 @@ for ((i = 0; i < ${#alone[@]}; i++)); do
 	done
 done
 
+# Zeroes take nothing of the rate.
+qemu-img create -q -f qcow2 zeroes.qcow2 200M
+truncate -s 200M zeroed
+expect_exit 0 timeout 60 "$IMGCTL" convert -n -r 64k -O raw zeroes.qcow2 zeroed
+
 # The order in which faults are told.
 for o in '-c -o cluster_size=4k' '-B base.qcow2' '-F qcow2' '-o foo=1' \
 	'-o backing_file=base.qcow2' '-c --image-opts' '-c --bitmaps' \
