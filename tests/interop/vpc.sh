@@ -258,6 +258,11 @@ cp -r sub kept
 expect_exit 0 "$IMGCTL" compare content sub/top.vhd
 expect_exit 0 "$IMGCTL" check sub/top.vhd
 "$IMGCTL" rebase -b '' sub/top.vhd
+cp sub/top.vhd alone.vhd
+expect_exit 0 "$IMGCTL" compare content alone.vhd
+vhdiinfo alone.vhd >info
+grep -q 'Disk type.*Dynamic' info || fail "$(cat info)"
+rm alone.vhd
 expect_exit 0 "$IMGCTL" compare content sub/top.vhd
 expect_exit 0 qemu-img compare -f raw -F vpc content sub/top.vhd
 rm -r sub
