@@ -67,13 +67,18 @@ leaves 68 4 par 'put("<I", 68, get("<I", 64)); b += bytes(5 << 20)'
 leaves 44 4 par 'put("<I", 44, 0x746f6e59)' # in use
 # What nobody has between others is taken first.
 damaged par 'put("<I", 68, 0)'
-expect_exit 0 qemu-io -f parallels -c 'read 19M 512' bad
 "$IMGCTL" bench -q -f parallels -w -c 1 -s 64k -o 19M --pattern=5 bad
 [ "$(stat -c %s bad)" = "$(stat -c %s par)" ] || fail 'the file grew'
 [ "$(number bad $((64 + 4 * 19)) 4)" = "$(number par 68 4)" ] ||
 	fail 'not in the free cluster'
 check 0
-expect_exit 0 qemu-io -f parallels -c 'read -P 5 19M 64k' bad
+# reads_new FORMAT: what was written there, and nothing of what was there.
+reads_new()
+{
+	expect_exit 0 qemu-io -f "$1" -c 'read -P 5 19M 64k' \
+		-c 'read -P 0 19988480 11776' -c 'read -P 0 18M 1M' bad
+}
+reads_new parallels
 
 # ---- VDI --------------------------------------------------------------------
 
@@ -88,13 +93,19 @@ check 3
 [ "$(stat -c %s bad)" = "$(stat -c %s vdi)" ] || fail 'the file grew'
 check 0
 expect_exit 0 qemu-img check bad
-expect_exit 0 qemu-io -f vdi -c 'read -P 5 19M 64k' bad
+reads_new vdi
 
 # ---- VHD --------------------------------------------------------------------
 
 "$IMGCTL" convert -f raw -O vpc -o force_size=on disk vpc
 leaves 1536 8 vpc 'put(">I", 1536, 0x7fffffff)'
 leaves 1536 8 vpc 'put(">I", 1540, get(">I", 1536))'
+damaged vpc 'put(">I", 1536, 0xffffffff)'
+check 3
+"$IMGCTL" bench -q -f vpc -w -c 1 -s 64k -o 19M --pattern=5 bad
+[ "$(stat -c %s bad)" = "$(stat -c %s vpc)" ] || fail 'the file grew'
+check 0
+reads_new vpc
 # A block that lies on a header gets a copy of what is there.
 damaged vpc 'put(">I", 1536, 1)'
 check 3 -r all
