@@ -3,6 +3,7 @@
 # imgctl measure: against qemu-img, and against what convert makes.
 . "$(dirname "$0")/../lib/e2e.sh"
 . "$SRC/tests/lib/peer.sh"
+needs jq
 
 cd theirs
 qemu-img create -q -f qcow2 a.qcow2 10M
@@ -69,3 +70,54 @@ for o in cluster_size=64k cluster_size=4k extended_l2=on; do
 	got=$(stat -c %s made.qcow2)
 	[ "$got" -le "$want" ] || fail "$o: $got bytes, $want measured"
 done
+
+# Of other formats it is just that, and with -S 0 what "fully allocated" says.
+secret=(--object "secret,id=s,data=hush")
+truncate -s 9437696 sparse.raw
+for at in 0 1024 7000 18432; do
+	dd if=/dev/urandom of=sparse.raw bs=512 seek=$at count=8 conv=notrunc \
+		status=none
+done
+truncate -s 9437696 sparse.raw
+while read -r format options; do
+	o=(-f raw -O "$format" ${options:+-o "$options"} sparse.raw)
+	expect_exit 0 "$IMGCTL" measure "${secret[@]}" --output=json "${o[@]}"
+	cp out measured
+	for how in required fully-allocated; do
+		sparse=()
+		[ $how = required ] || sparse=(-S 0)
+		rm -f made
+		expect_exit 0 "$IMGCTL" convert "${secret[@]}" "${sparse[@]}" \
+			"${o[@]}" made
+		[ "$(jq ".\"$how\"" measured)" = "$(stat -c %s made)" ] ||
+			fail "$format $options: $(stat -c %s made) bytes, $(
+			)$(cat measured)"
+	done
+done <<'END'
+qcow
+qcow encrypt.format=aes,encrypt.key-secret=s
+qed
+qed cluster_size=4k,table_size=1
+qed cluster_size=1M,table_size=2
+vdi
+vdi static=on
+vpc
+vpc force_size=on
+vpc subformat=fixed
+vpc subformat=fixed,force_size=on
+vhdx
+vhdx block_size=256M
+vhdx block_size=1M,log_size=17M
+vhdx block_state_zero=off
+vhdx subformat=fixed,block_size=2M
+parallels
+parallels cluster_size=512
+parallels cluster_size=64M
+vmdk
+vmdk zeroed_grain=on
+luks key-secret=s,iter-time=1
+luks key-secret=s,iter-time=1,cipher-alg=aes-128
+luks key-secret=s,iter-time=1,version=2,pbkdf=pbkdf2
+raw
+raw preallocation=full
+END
