@@ -131,19 +131,18 @@ static int give_copy(
 		    "%s: a sparse extent takes at most 2 TiB", f->name);
 	return host_grow(f, *to + len, e) ||
 		       duplicate(f, host, *to, min_u64(len, end - host), e) ||
+		       vmdk_raise_free_end(c->x, *to + len, e) ||
 		       host_sync(f, e)
 		   ? -1
 		   : 0;
 }
 
-/* Is it a grain of this or that entry, nobody can tell?  A COWD would have to
- * say in its header too that there is one more. */
+/* Is it a grain of this or that entry, nobody can tell? */
 static bool is_shared(struct check *c, uint32_t ix, uint64_t *host)
 {
 	const struct vmdk_extent *x = c->x;
 
-	return x->kind == VMDK_SPARSE &&
-	       vmdk_gte_get(x, c->gt, ix, vmdk_end(x), host) == VMDK_GTE_DATA &&
+	return vmdk_gte_get(x, c->gt, ix, vmdk_end(x), host) == VMDK_GTE_DATA &&
 	       !clusterset_any(
 		   &c->meta, *host / SECTOR_LEN, x->grain_len / SECTOR_LEN);
 }

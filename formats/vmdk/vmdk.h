@@ -252,6 +252,9 @@ int vmdk_unmap(struct image *img, uint64_t guest, uint64_t len,
 int vmdk_set_entries(struct image *img, struct vmdk_extent *x,
     uint64_t grain_ix, uint64_t n, uint32_t entry, uint32_t step,
     struct err *e);
+/* COW: others put what is new there; it goes up before entries point to ours.
+ */
+int vmdk_raise_free_end(struct vmdk_extent *x, uint64_t end, struct err *e);
 int vmdk_commit(struct image *img, struct err *e);
 
 /* A log that is not closed is read from its markers, into memory. */

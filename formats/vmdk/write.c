@@ -355,8 +355,7 @@ int vmdk_unmap(struct image *img, uint64_t guest, uint64_t len,
 
 /* ---- commit ----------------------------------------------------------- */
 
-/* Others put what is new there: it goes up before entries point to ours. */
-static int raise_free_end(struct vmdk_extent *x, uint64_t end, struct err *e)
+int vmdk_raise_free_end(struct vmdk_extent *x, uint64_t end, struct err *e)
 {
 	uint8_t p[4];
 
@@ -386,7 +385,7 @@ static int commit_extent(
 	 * fails, reads past the end of the file give the same zeroes. */
 	if (tables_dirty_len(x->tables)) {
 		host_grow(x->file, end, &ignored);
-		if (raise_free_end(x, end, e))
+		if (vmdk_raise_free_end(x, end, e))
 			return -1;
 	}
 	return tables_commit(x->tables, NULL, image_commit_mark, img, e);
