@@ -84,6 +84,13 @@ static int check(const struct image *img, uint64_t size,
 	return 0;
 }
 
+/* In one file the size changes before the descriptor does: then it has got its
+ * new CID already. */
+static int announce(struct image *img, struct err *e)
+{
+	return vmdk_of(img)->embedded ? write_announce(img, e) : 0;
+}
+
 /* ---- growing ---------------------------------------------------------- */
 
 /* A disk that grows, and what it was. */
@@ -267,7 +274,7 @@ static int prepare(struct growth *g, struct err *e)
 	atomic_store(&img->size, g->size);
 	return put_tail(img, g->old_size, tail, e) ||
 		       resize_hide(img, g->old_size, g->size, e) ||
-		       image_commit(img, e)
+		       image_commit(img, e) || announce(img, e)
 		   ? -1
 		   : 0;
 }
@@ -323,6 +330,8 @@ static int shrink(struct image *img, uint64_t size, struct err *e)
 	uint64_t len = size - x->guest;
 
 	if (x->compressed && vmdk_stream_cut(img, x, len, e))
+		return -1;
+	if (announce(img, e))
 		return -1;
 	if (!v->embedded && vmdk_desc_resize(img, n, len, "", size, e))
 		return vmdk_desc_is_old(img) ? -1 : image_fail(img, e);

@@ -11,6 +11,7 @@
  */
 #include <stdlib.h>
 
+#include "../core/write.h"
 #include "stream.h"
 
 int vmdk_stream_grow(struct vmdk_extent *x, uint64_t gd_n, struct err *e)
@@ -68,7 +69,7 @@ int vmdk_stream_cut(
 	bool whole = !x->stream || !x->stream->open;
 
 	if (vmdk_stream_find(x, whole, keep_ix, &end, e) ||
-	    vmdk_stream_begin(x, e))
+	    write_announce(img, e) || vmdk_stream_begin(x, e))
 		return -1;
 	x->h.capacity = len / SECTOR_LEN;
 	if (vmdk_header_write(x->file, &x->h, e) || host_sync(x->file, e))
