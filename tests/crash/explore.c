@@ -124,21 +124,6 @@ static int check_peer(
 }
 
 /* Operations on a disk after the crash. */
-static int go_on_with(struct explore *x, struct script *s, struct err *e)
-{
-	CLEANUP_FREE uint8_t *buf = script_read(s->img, e);
-	uint64_t bad;
-
-	if (!buf)
-		return -1;
-	ledger_settle(s->ledger, buf, 0, s->ledger->sector_n, &bad);
-	for (unsigned i = 0; i < GO_ON_STEPS; i++)
-		if (script_step(s, e))
-			return -1;
-	x->version = s->version;
-	return script_verify(s, e);
-}
-
 static int go_on(struct explore *x, struct hostfile *f,
     const struct ledger *ledger, struct err *e)
 {
@@ -151,7 +136,8 @@ static int go_on(struct explore *x, struct hostfile *f,
 	if (!s.img)
 		return -1;
 	ledger_copy(&now, ledger);
-	rc = go_on_with(x, &s, e);
+	rc = script_go_on(&s, GO_ON_STEPS, e);
+	x->version = s.version;
 	if (img_close(s.img, e))
 		rc = -1;
 	ledger_free(&now);

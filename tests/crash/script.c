@@ -187,3 +187,18 @@ int script_verify(struct script *s, struct err *e)
 		   ? 0
 		   : wrong(bad, e);
 }
+
+int script_go_on(struct script *s, unsigned n, struct err *e)
+{
+	CLEANUP_FREE uint8_t *buf = script_read(s->img, e);
+	uint64_t bad;
+
+	if (!buf)
+		return -1;
+	if (!ledger_settle(s->ledger, buf, 0, s->ledger->sector_n, &bad))
+		return wrong(bad, e);
+	for (unsigned i = 0; i < n; i++)
+		if (script_step(s, e))
+			return -1;
+	return script_verify(s, e);
+}

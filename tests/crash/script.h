@@ -26,6 +26,9 @@ int script_step(struct script *s, struct err *e);
 int script_flush(struct script *s, struct err *e);
 /* Does what is written hold what is current?  Sets *e where not. */
 int script_verify(struct script *s, struct err *e);
+/* n operations on an image that a crash has left: the ledger, a copy, is
+ * settled by what that holds. */
+int script_go_on(struct script *s, unsigned n, struct err *e);
 /* Read the whole disk into a new buffer; NULL on failure. */
 uint8_t *script_read(struct image *img, struct err *e);
 

@@ -8,13 +8,18 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "check.h"
 #include "crash.h"
+#include "crashdir.h"
 #include "effort.h"
 #include "formats/core/units.h"
+#include "formats/core/zero.h"
 #include "formats/image.h"
+#include "hostio.h"
+#include "parts.h"
 #include "rng.h"
 #include "tmpdir.h"
 
@@ -24,11 +29,18 @@
 
 struct scene {
 	const char *name, *format, *options;
-	uint64_t size[STEPS]; /* the first one at the start; 0: no more */
-	bool over;	      /* a longer image, which shows through */
-	bool noise;	      /* what is new does not read as zeroes */
-	unsigned footer_len;  /* of what is new it may be in the way */
+	uint64_t size[STEPS];	   /* the first one at the start; 0: no more */
+	bool over;		   /* a longer image, which shows through */
+	bool noise;		   /* what is new does not read as zeroes */
+	unsigned footer_len;	   /* of what is new it may be in the way */
+	bool cowd;		   /* of ESX, one file */
+	const struct parts *parts; /* several files */
 };
+
+static const struct parts sparse_parts = {PARTS_SPARSE, 2, 512 * KiB},
+			  flat_parts = {PARTS_FLAT, 2, 512 * KiB},
+			  one_flat = {PARTS_ONE_FLAT, 1, MiB},
+			  cowd = {PARTS_COWD, 1, MiB};
 
 static const struct scene scenes[] = {
     {"raw", "raw", NULL, {3 * MiB, 5 * MiB + 512, MiB + 1536, 2 * MiB}},
@@ -73,11 +85,23 @@ static const struct scene scenes[] = {
 	{MiB, 3 * MiB + 512, MiB + 1536, 2 * MiB}, .over = true},
     {"luks", "luks", "iter-time=0,key-secret=" CRASH_KEY,
 	{MiB, 3 * MiB + 512, MiB + 1536, 2 * MiB}, .noise = true},
+    {"vmdk, ESX", "vmdk", NULL,
+	{MiB, 3 * MiB + 512, 5 * GiB, MiB + 1536, 4 * MiB}, .cowd = true},
+    {"vmdk, sparse files", "vmdk", NULL,
+	{MiB, 3 * MiB + 512, 768 * KiB, MiB + 64 * KiB, 512 * KiB},
+	.parts = &sparse_parts},
+    {"vmdk, flat files", "vmdk", NULL,
+	{MiB, 3 * MiB + 512, 768 * KiB, MiB + 64 * KiB, 512 * KiB},
+	.parts = &flat_parts},
+    {"vmdk, flat file", "vmdk", NULL, {MiB, 3 * MiB + 512, MiB + 1536, 2 * MiB},
+	.parts = &one_flat},
+    {"vmdk, ESX file", "vmdk", NULL, {MiB, 3 * MiB + 512, 5 * GiB, MiB + 1536},
+	.parts = &cowd},
 };
 
 struct world {
 	const struct scene *scene;
-	struct crashfile *c;
+	struct crashfile *c; /* NULL: a folder, see crashdir.h */
 	struct hostfile *host;
 	struct image *img;
 	uint8_t *bytes;	   /* LOOK_LEN: what the disk reads, zeroes behind it */
@@ -154,25 +178,66 @@ static int write_behind(
 	return img_close(img, e) ? -1 : rc;
 }
 
+/* What is new reads as zeroes, though it may have been there before. */
+static int grow_again(const struct world *w, struct hostfile *f, struct err *e)
+{
+	struct image *img = crash_open(f, w->scene->format, IMG_O_RDWR, e);
+	uint64_t size = img ? img_size(img) : 0;
+	CLEANUP_FREE uint8_t *buf = malloc(MiB);
+	int rc = 0;
+
+	assert_non_null(buf);
+	if (!img)
+		return -1;
+	if (size < LOOK_LEN)
+		rc = img_resize(img, size + MiB, IMG_PREALLOC_OFF, e);
+	if (!rc && size < LOOK_LEN)
+		rc = img_pread(img, buf, MiB, size, e);
+	if (!rc && size < LOOK_LEN && !w->scene->noise && !is_zero(buf, MiB))
+		rc = err_damaged(e, "what is new holds data");
+	/* Files that the crash left are not overwritten. */
+	if (rc && w->scene->parts && e->errnum == EEXIST) {
+		err_clear(e);
+		rc = 0;
+	}
+	return img_close(img, e) ? -1 : rc;
+}
+
 static int check_one(const struct world *w, struct hostfile *f, struct err *e)
 {
 	if (look_at(w, f, 0, e))
 		return -1;
 	crash_check(f, w->scene->format);
 	if (look_at(w, f, IMG_O_RDWR, e) || look_at(w, f, 0, e) ||
-	    write_behind(w, f, e))
+	    write_behind(w, f, e) || grow_again(w, f, e))
 		return -1;
 	crash_check(f, w->scene->format);
+	if (w->scene->cowd)
+		parts_check_cowd(f);
 	return 0;
+}
+
+static struct hostfile *take_image(struct world *w, uint64_t seed)
+{
+	struct err e = ERR_INIT;
+	struct hostfile *f;
+
+	if (w->c) {
+		f = crashfile_image(w->c, seed, &e);
+	} else {
+		crashdir_image("crash", seed);
+		f = host_open_file("crash/disk.vmdk", HOST_RDWR, &e);
+	}
+	assert_no_error(&e);
+	return f;
 }
 
 static void look(void *arg, uint64_t seed)
 {
 	struct world *w = arg;
 	struct err e = ERR_INIT;
-	struct hostfile *f = crashfile_image(w->c, seed, &e);
+	struct hostfile *f = take_image(w, seed);
 
-	assert_no_error(&e);
 	if (check_one(w, f, &e))
 		fail_msg("%s, %llu to %llu, crash seed %llu: %s",
 		    w->scene->name, (unsigned long long)w->old,
@@ -217,7 +282,10 @@ static void resize(struct world *w, uint64_t size)
 
 	w->old = img_size(w->img);
 	w->new = size;
-	crash_watch(w->c, &watch);
+	if (w->c)
+		crash_watch(w->c, &watch);
+	else
+		crashdir_begin("live", &watch);
 	assert_ok(img_resize(w->img, size, IMG_PREALLOC_OFF, &e), &e);
 	assert_ok(img_flush(w->img, &e), &e);
 	w->old = size;
@@ -226,7 +294,10 @@ static void resize(struct world *w, uint64_t size)
 	if (w->scene->noise)
 		take_noise(w);
 	look(w, 0);
-	crashfile_on_sync(w->c, NULL, NULL);
+	if (w->c)
+		crashfile_on_sync(w->c, NULL, NULL);
+	else
+		crashdir_end();
 }
 
 /* The disk shows the start of it. */
@@ -253,19 +324,41 @@ static void make_base(struct world *w)
 	memcpy(w->bytes, w->base, s->size[0]);
 }
 
+/* In a folder, or in one file that can lose power. */
+static void make(struct world *w)
+{
+	const struct scene *s = w->scene;
+	struct err e = ERR_INIT;
+
+	if (s->parts) {
+		assert_int_equal(mkdir("live", 0777), 0);
+		parts_make("live", "disk", s->parts);
+		w->host = host_open_file("live/disk.vmdk", HOST_RDWR, &e);
+		assert_no_error(&e);
+		return;
+	}
+	w->c = crashfile_new(&e);
+	assert_no_error(&e);
+	w->host = crashfile_host(w->c);
+	if (s->over)
+		make_base(w);
+	if (s->cowd) {
+		parts_make_cowd("cowd", s->size[0]);
+		assert_ok(hostio_load(w->host, "cowd", &e), &e);
+		assert_ok(host_sync(w->host, &e), &e);
+	} else {
+		crash_create(w->c, s->format, s->size[0], s->options,
+		    s->over ? "base" : NULL);
+	}
+}
+
 static void sizes(void **state)
 {
 	struct world w = {.scene = *state, .rng = {7}};
 	struct err e = ERR_INIT;
 
 	w.bytes = calloc(1, LOOK_LEN);
-	w.c = crashfile_new(&e);
-	assert_no_error(&e);
-	w.host = crashfile_host(w.c);
-	if (w.scene->over)
-		make_base(&w);
-	crash_create(w.c, w.scene->format, w.scene->size[0], w.scene->options,
-	    w.scene->over ? "base" : NULL);
+	make(&w);
 	w.img = crash_must_open(
 	    w.host, w.scene->format, IMG_O_RDWR | IMG_O_DISCARD);
 	if (w.scene->noise)
@@ -279,7 +372,10 @@ static void sizes(void **state)
 	print_message("%u images\n", w.image_n);
 	assert_true(w.image_n > 2 * IMAGES);
 	host_put(w.host);
-	crashfile_free(w.c);
+	if (w.c)
+		crashfile_free(w.c);
+	else
+		assert_int_equal(system("rm -r live"), 0);
 	free(w.bytes);
 	free(w.base);
 }
