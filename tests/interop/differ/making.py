@@ -100,8 +100,7 @@ def convert(w):
                      not i.data_file)
         if not old:
             return None
-        args = [old.name + ".data" if a == name + ".data" else a
-                for a in args]
+        args = [a.replace(name + ".data", old.name + ".data") for a in args]
         name = old.name
         makes = [name]
     # In small clusters and subclusters, in runs of another length, and at the
