@@ -216,6 +216,18 @@ for kdf in pbkdf2 argon2id; do
 	expect_exit 0 "$IMGCTL" compare "${secrets[@]}" --image-opts \
 		driver=raw,file.filename=plain.raw "$(opts a.luks)"
 done
+# As many iterations as the time allows.
+cp a.luks b.luks
+expect_exit 0 "$IMGCTL" convert "${secrets[@]}" -O luks -o "$(
+)key-secret=s,version=2,iter-time=1,pbkdf=pbkdf2" plain.raw a.luks
+for o in iter-time=1 iter-time=500; do
+	expect_exit 0 amend s -o state=active,new-secret=n,$o
+done
+expect_exit 0 cryptsetup luksDump a.luks
+sed -n '/^Keyslots:/,/^Digests:/s/.*Iterations: *//p' out >iters
+awk '{ n[NR] = $1 } END { exit !(NR == 3 && n[3] > 4 * n[2]) }' iters ||
+	fail "$(cat iters)"
+mv b.luks a.luks
 expect_exit 1 amend s -o state=active,new-secret=n,keyslot=32
 expect_err 'must be between 0 and 31'
 expect_exit 1 amend s -o state=inactive,keyslot=3

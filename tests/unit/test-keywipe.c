@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -106,6 +107,31 @@ static void seek_slot_key(struct sought *s, const struct luks_slot *slot)
 	explicit_bzero(key, sizeof key);
 }
 
+/* What the slot stores, decrypted: the volume key can be made of it. */
+static void seek_split_key(
+    struct sought *s, const struct luks *l, const struct luks_slot *slot)
+{
+	struct cipher_spec spec = slot->area;
+	uint8_t key[64], split[SECTOR_LEN];
+	struct err e = ERR_INIT;
+	struct cipher *c;
+
+	if (!spec.key_len)
+		assert_ok(cipher_spec_parse(
+			      &spec, l->cipher, l->mode, slot->key_len, &e),
+		    &e);
+	assert_ok(
+	    kdf_derive(&slot->kdf, "first", 5, key, spec.key_len, &e), &e);
+	c = cipher_new(&spec, key, &e);
+	assert_no_error(&e);
+	assert_ok(host_pread(l->file, split, sizeof split, slot->at, &e), &e);
+	assert_ok(cipher_decrypt(c, split, split, sizeof split, 0, &e), &e);
+	seek_key(s, split + sizeof split / 2);
+	cipher_free(c);
+	explicit_bzero(key, sizeof key);
+	explicit_bzero(split, sizeof split);
+}
+
 static void make(struct hostfile *f, const char *version)
 {
 	struct err e = ERR_INIT;
@@ -142,7 +168,7 @@ static void used(void **state)
 {
 	for (size_t i = 0; i < ARRAY_N(versions); i++) {
 		static uint8_t data[4096];
-		struct sought volume, slot;
+		struct sought volume, slot, split;
 		struct err e = ERR_INIT;
 		struct hostfile *f = host_open_memory("x", 32 * MiB, &e);
 		struct luks *l;
@@ -156,6 +182,8 @@ static void used(void **state)
 		assert_ok(luks_unlock(l, "first", &e), &e);
 		seek_key(&volume, l->key);
 		seek_slot_key(&slot, &l->slot[0]);
+		seek_split_key(&split, l, &l->slot[0]);
+		assert_gone(&split, "split key");
 		c = luks_cipher(l, &e);
 		assert_ok(
 		    cipher_encrypt(c, data, data, sizeof data, 0, &e), &e);
@@ -179,7 +207,7 @@ static void failed(void **state)
 		struct err e = ERR_INIT;
 		struct hostfile *f =
 		    faultfile_new(host_open_memory("x", 32 * MiB, &e), &e);
-		struct sought volume, slot;
+		struct sought volume, slot, split;
 		struct luks *l;
 
 		make(f, versions[i]);
@@ -190,6 +218,8 @@ static void failed(void **state)
 		assert_ok(luks_unlock(l, "first", &e), &e);
 		seek_key(&volume, l->key);
 		seek_slot_key(&slot, &l->slot[0]);
+		seek_split_key(&split, l, &l->slot[0]);
+		assert_gone(&split, "split key");
 		for (unsigned nth = 1; nth <= 2; nth++) {
 			faultfile_fail(f, FAULT_WRITE, nth, EIO, false);
 			assert_int_equal(
@@ -220,6 +250,9 @@ int main(void)
 	    cmocka_unit_test(failed),
 	};
 
+	/* Memory that is freed stays, to be looked at. */
+	mallopt(M_MMAP_THRESHOLD, 1 << 30);
+	mallopt(M_TRIM_THRESHOLD, 1 << 30);
 	make_secret("secret,id=a,data=first");
 	make_secret("secret,id=b,data=second");
 	return cmocka_run_group_tests(tests, NULL, NULL);
