@@ -181,9 +181,28 @@ rm top.vhdx
 # one then: the overlay follows it, others do not.
 "$IMGCTL" create -q -f vhdx -b base.vhdx -F vhdx sibling.vhdx
 put over.vhdx 33000k
+cp base.vhdx base.was
 expect_exit 0 "$IMGCTL" commit -q -d over.vhdx
 agree base.vhdx content
 agree_over over.vhdx content
+mv base.vhdx base.now
+mv base.was base.vhdx
+expect_exit 2 "$IMGCTL" compare over.vhdx over.vhdx
+expect_err 'is not what it was'
+mv base.now base.vhdx
+# Over what lies between: that stays as it is, and goes on.
+cp base.vhdx base.was
+cp over.vhdx over.was
+"$IMGCTL" create -q -f vhdx -b over.vhdx -F vhdx top.vhdx
+cp content content.was
+put top.vhdx 9M
+expect_exit 0 "$IMGCTL" commit -q -b base.vhdx top.vhdx
+cmp over.was over.vhdx
+expect_exit 0 "$IMGCTL" map over.vhdx
+agree_over top.vhdx content
+mv content.was content
+mv base.was base.vhdx
+rm top.vhdx over.was
 expect_exit 2 "$IMGCTL" compare sibling.vhdx sibling.vhdx
 expect_err 'is not what it was'
 expect_exit 0 "$IMGCTL" rebase -u -b base.vhdx -F vhdx sibling.vhdx
