@@ -141,6 +141,13 @@ rc=0
 wait "$SERVER_PID" || rc=$?
 [ "$rc" = 1 ]
 grep -q 'could not sync: Input/output error' "server-$server_n.log"
+if [ -e "$PLUGIN" ]; then
+	bad flush-error
+	start_nbdkit "$PLUGIN" file="$URI" format=raw
+	expect_exit 0 nbdsh -u "$URI" -c 'h.pwrite(b"x", 0)'
+	stop_server
+	grep -q 'could not sync: Input/output error' "server-$server_n.log"
+fi
 bad zero-unsupported
 try 0 convert -n -O raw want.raw "$URI"
 try 0 compare -f raw -F raw want.raw "$URI"
@@ -157,6 +164,8 @@ try 0 bench -w -d 1 -c 100 --image-opts \
 	"driver=raw,file.driver=nbd,file.path=$SOCK,file.reconnect-delay=5"
 
 # What it cannot have lost is no reason to stop.
+bad only-fua-close
+try 0 bench -f raw -w -d 1 -c 100 "$URI"
 bad close-flushed
 start_imgd -f raw "$URI"
 expect_exit 0 nbdsh -u "$URI" -c 'h.pwrite(b"1" * 4096, 0)' -c 'h.flush()' \

@@ -160,6 +160,17 @@ start_nbdkit --filter=blocksize-policy memory 1M blocksize-minimum=4096 \
 	blocksize-error-policy=error
 fast_zero 0
 
+# What is more than the server takes at a time is cut for it.
+start_nbdkit --filter=blocksize-policy memory 1M blocksize-minimum=1 \
+	blocksize-preferred=4096 blocksize-maximum=65536 \
+	blocksize-error-policy=error
+start_imgd -f raw "$URI"
+expect_exit 0 nbdsh -u "$URI" -c '
+for i in range(12):
+    h.pwrite(bytes([i + 1]) * 262145, i)
+    assert h.pread(262145, i) == bytes([i + 1]) * 262145'
+stop_server
+
 # One qcow2 over another, both on servers.
 qemu-img create -q -f qcow2 base.qcow2 8M
 truncate -s 9M base.qcow2

@@ -78,7 +78,7 @@ class Connection:
             low, high = 65536, 512
         if what == "block-unaligned-size":
             low, size = 4096, SIZE - 512
-        if what == "only-fua":
+        if what in ("only-fua", "only-fua-close"):
             flags = 0x1 | 0x8 | 0x40
         self.option_reply(opt, REP_INFO, struct.pack(">HQH", 0, size, flags))
         self.option_reply(opt, REP_INFO,
@@ -240,7 +240,7 @@ class Connection:
             return self.reply_error(cookie, 95)
         if what == "write-full":
             return self.reply_error(cookie, 28)
-        if what == "only-fua" and not flags & 1:
+        if what in ("only-fua", "only-fua-close") and not flags & 1:
             return self.reply_error(cookie, 22)
         if kind == WRITE:
             content[off:off + n] = data
@@ -274,8 +274,8 @@ class Connection:
                     self.server.flushed and self.number == 1:
                 raise Gone
             self.server.flushed |= kind == FLUSH
-            if what in ("close-writes", "close-writes-again") and \
-                    kind == WRITE and \
+            if what in ("close-writes", "close-writes-again",
+                        "only-fua-close") and kind == WRITE and \
                     self.number == 1 and self.server.requests > 6:
                 raise Gone
             if kind == READ:
