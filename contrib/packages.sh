@@ -13,10 +13,10 @@ packages_build=(gcc libc6-dev meson ninja-build pkg-config libjansson-dev
 packages_demo=(e2fsprogs file libnbd-bin nbdkit)
 # To test: other compilers and checkers, and the peers.
 packages_test=(bsdextrautils btrfs-progs bximage bzip2 clang clang-format
-	cloop-utils cppcheck cryptsetup-bin dmg2img e2fsprogs fdisk file fio
-	gnutls-bin jq libclang-rt-14-dev libcmocka-dev libnbd-bin
-	libqcow-utils libvhdi-utils libvmdk-utils mandoc nbdkit
-	openssl p7zip-full python3 python3-libnbd qemu-utils shellcheck strace
+	cloop-utils cppcheck cryptsetup-bin curl dmg2img e2fsprogs fdisk file
+	fio gnutls-bin jq libclang-rt-14-dev libcmocka-dev libnbd-bin
+	libqcow-utils libvhdi-utils libvmdk-utils mandoc nbdkit openssl
+	p7zip-full procps python3 python3-libnbd qemu-utils shellcheck strace
 	util-linux xfsprogs
 	busybox-static cpio qemu-system-x86)
 

@@ -151,7 +151,7 @@ def convert_into(w):
               touch=[target.name], we_can="-c" in how,
               loose=is_loose(how) or target.fmt == "raw",
               same_map=target.cluster >= 4096 and not target.extended and
-              not others.is_other(target))
+              "-S" not in how and not others.is_other(target))
 
 
 def dd(w):
