@@ -292,6 +292,16 @@ for base in other up; do
 		fail "the name of $base is gone"
 	expect_exit 0 qemu-io -f qcow -c 'read -P 7 4k 8k' over
 done
+# Of the formats of a backing file QED records raw, and no other.
+"$IMGCTL" convert -f raw -O qcow2 under other
+"$IMGCTL" create -q -f qed -b other -F qcow2 over
+for base in "under raw" "other qcow2" "under raw"; do
+	expect_exit 0 "$IMGCTL" rebase -u -f qed -b "${base% *}" \
+		-F "${base#* }" over
+	same_text info over
+	[ "$(grep -c 'file format: raw' ours.txt)" = \
+		"$(grep -cw raw <<<"$base")" ] || fail "$base: $(cat ours.txt)"
+done
 rm under other up over
 
 # What neither makes.
