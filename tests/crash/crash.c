@@ -89,16 +89,18 @@ void crash_watch(struct crashfile *c, struct crash_watch *w)
 static void small_vdi(struct hostfile *f, uint64_t size)
 {
 	uint32_t block_n = (uint32_t)div_up(size, SMALL_BLOCK);
+	uint32_t map_len = (uint32_t)round_up(4ull * block_n, 512);
 	struct err e = ERR_INIT;
-	uint8_t buf[512];
+	uint8_t buf[1024];
 
-	assert_ok(host_pread(f, buf, sizeof buf, 0, &e), &e);
+	assert_true(map_len <= sizeof buf);
+	assert_ok(host_pread(f, buf, 512, 0, &e), &e);
+	put_le32(buf + 344, 512 + map_len); /* where the blocks begin */
 	put_le32(buf + 376, SMALL_BLOCK);
 	put_le32(buf + 384, block_n);
-	assert_ok(host_pwrite(f, buf, sizeof buf, 0, &e), &e);
+	assert_ok(host_pwrite(f, buf, 512, 0, &e), &e);
 	memset(buf, 0xff, sizeof buf);
-	assert_true(4ull * block_n <= sizeof buf);
-	assert_ok(host_pwrite(f, buf, 4ull * block_n, 512, &e), &e);
+	assert_ok(host_pwrite(f, buf, map_len, 512, &e), &e);
 }
 
 /* The header has a sum of its bytes, itself left out. */

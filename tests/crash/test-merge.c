@@ -2,18 +2,21 @@
 /*
  * Power fails while the top of a chain is merged into its base.  What the disk
  * reads does not change by that, so it has to be there at any moment, from
- * whatever the two files are found to be, opened as anybody opens them: the top
- * still knows the base.
+ * whatever the files of the two are found to be, opened as anybody opens them:
+ * the top still knows the base.
  */
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "check.h"
 #include "crash.h"
+#include "crashdir.h"
 #include "effort.h"
 #include "formats/core/units.h"
 #include "formats/driver.h"
 #include "hostio.h"
+#include "parts.h"
 #include "rng.h"
 #include "tmpdir.h"
 
@@ -21,12 +24,16 @@
 #define SEEDS  EFFORT(8u, 4u)
 #define LAYERS 2u /* 0: the base */
 
+static const struct parts sparse = {PARTS_SPARSE, 2, 320 * KiB},
+			  cowd = {PARTS_COWD, 3, SIZE / 3};
+
 static const struct scene {
 	const char *name, *format;
 	const char *base, *top; /* options */
 	uint64_t seed;
 	uint64_t base_len; /* guest bytes; 0: as many as the top */
 	bool snapshot;
+	const struct parts *parts; /* VMDK layers of several files */
 } scenes[] = {
     {"512", "qcow2", "cluster_size=512", "cluster_size=512", 1},
     {"512, snapshot", "qcow2", "cluster_size=512,refcount_bits=64",
@@ -56,14 +63,30 @@ static const struct scene {
     {"vmdk", "vmdk", NULL, NULL, 17},
     {"vmdk, zeroed grains", "vmdk", "zeroed_grain=on", "zeroed_grain=on", 18},
     {"vmdk, short base", "vmdk", NULL, NULL, 19, .base_len = 200 * KiB},
+    {"vmdk, several files", "vmdk", NULL, NULL, 20, .parts = &sparse},
+    {"vmdk, ESX files", "vmdk", NULL, NULL, 21, .parts = &cowd},
+    {"vdi", "vdi", NULL, NULL, 22},
 };
 
 struct trial {
 	const struct scene *scene;
-	struct crashfile *file[LAYERS];
+	struct crashfile *file[LAYERS]; /* or a folder: see crashdir.h */
 	uint8_t want[SIZE];
 	unsigned images;
 };
+
+static struct hostfile *layer(const struct trial *t, unsigned i)
+{
+	struct err e = ERR_INIT;
+	struct hostfile *f;
+
+	if (!t->scene->parts)
+		return crashfile_host(t->file[i]);
+	f = host_open_file(
+	    i ? "live/top.vmdk" : "live/base.vmdk", HOST_RDWR, &e);
+	assert_no_error(&e);
+	return f;
+}
 
 /* The chain on the files that lose power. */
 static struct image *open_chain(struct trial *t, unsigned flags)
@@ -71,7 +94,7 @@ static struct image *open_chain(struct trial *t, unsigned flags)
 	struct image *img[LAYERS];
 
 	for (unsigned i = 0; i < LAYERS; i++) {
-		struct hostfile *f = crashfile_host(t->file[i]);
+		struct hostfile *f = layer(t, i);
 
 		img[i] = crash_must_open(
 		    f, t->scene->format, flags | IMG_O_NO_BACKING);
@@ -81,33 +104,69 @@ static struct image *open_chain(struct trial *t, unsigned flags)
 	return img[1];
 }
 
+/* What is left of the layers, the base where the top finds it. */
+static void take_images(
+    struct trial *t, struct hostfile *f[LAYERS], uint64_t seed)
+{
+	struct err e = ERR_INIT;
+
+	if (t->scene->parts) {
+		crashdir_image("crash", seed);
+		f[0] = host_open_file("crash/base.vmdk", HOST_RDWR, &e);
+		f[1] = f[0] ? host_open_file("crash/top.vmdk", HOST_RDWR, &e)
+			    : NULL;
+		assert_no_error(&e);
+		return;
+	}
+	for (unsigned i = 0; i < LAYERS; i++) {
+		f[i] = crashfile_image(
+		    t->file[i], seed < 2 ? seed : seed * LAYERS + i, &e);
+		assert_no_error(&e);
+	}
+	assert_ok(hostio_save(f[0], "base", &e), &e);
+}
+
+/* As anybody does: a VDI image has no name of its base. */
+static struct image *open_top(
+    const struct trial *t, struct hostfile *f, unsigned flags)
+{
+	struct err e = ERR_INIT;
+	CLEANUP(options) struct options *o = options_new(&e);
+	const struct img_open how = {
+	    .format = "vdi", .flags = flags, .options = o};
+	struct image *img;
+
+	if (strcmp(t->scene->format, "vdi"))
+		return crash_must_open(f, t->scene->format, flags);
+	assert_ok(options_set(o, "backing.driver", "vdi", &e), &e);
+	assert_ok(options_set(o, "backing.file.filename", "base", &e), &e);
+	img = img_open_host(host_ref(f), &how, &e);
+	assert_no_error(&e);
+	return img;
+}
+
 static void look(void *arg, uint64_t seed)
 {
 	struct trial *t = arg;
-	const char *format = t->scene->format;
 	struct err e = ERR_INIT;
 	struct hostfile *f[LAYERS];
 	CLEANUP_FREE uint8_t *got = malloc(SIZE);
 	struct image *img;
 
-	for (unsigned i = 0; i < LAYERS; i++) {
-		f[i] = crashfile_image(
-		    t->file[i], seed < 2 ? seed : seed * LAYERS + i, &e);
-		assert_no_error(&e);
-		crash_check(f[i], format);
-	}
-	assert_ok(hostio_save(f[0], "base", &e), &e);
-	img = crash_must_open(f[1], format, 0);
+	take_images(t, f, seed);
+	for (unsigned i = 0; i < LAYERS; i++)
+		crash_check(f[i], t->scene->format);
+	host_put(f[0]); /* which has locked it */
+	img = open_top(t, f[1], 0);
 	assert_ok(img_pread(img, got, SIZE, 0, &e), &e);
 	assert_memory_equal(got, t->want, SIZE);
 	assert_ok(img_close(img, &e), &e);
-	img = crash_must_open(f[1], format, IMG_O_RDWR);
+	img = open_top(t, f[1], IMG_O_RDWR);
 	assert_ok(img_pwrite(img, got, 70000, 1000, IMG_FUA, &e), &e);
 	assert_ok(img_pread(img, got, SIZE, 0, &e), &e);
 	assert_ok(img_close(img, &e), &e);
 	t->images++;
-	for (unsigned i = 0; i < LAYERS; i++)
-		host_put(f[i]);
+	host_put(f[1]);
 }
 
 /* Random bytes and zeroes in one layer. */
@@ -149,37 +208,96 @@ static void merge(struct trial *t)
 	    .top = open_chain(t, IMG_O_RDWR | IMG_O_DISCARD)};
 
 	job.base = img_backing(job.top);
-	for (unsigned i = 0; i < LAYERS; i++)
+	if (t->scene->parts)
+		crashdir_begin("live", &watch);
+	for (unsigned i = 0; !t->scene->parts && i < LAYERS; i++)
 		crash_watch(t->file[i], &watch);
 	assert_ok(img_merge(&job, &e), &e);
 	assert_ok(img_close(job.top, &e), &e);
-	for (unsigned i = 0; i < LAYERS; i++)
+	for (unsigned i = 0; !t->scene->parts && i < LAYERS; i++)
 		crashfile_on_sync(t->file[i], NULL, NULL);
 	/* And when all is done. */
 	look(t, 0);
+	if (t->scene->parts)
+		crashdir_end();
+}
+
+static void fill_base(struct trial *t, struct rng *r)
+{
+	struct hostfile *f = layer(t, 0);
+	struct image *img = crash_must_open(f, t->scene->format, IMG_O_RDWR);
+	struct err e = ERR_INIT;
+
+	scribble(t, img, r);
+	assert_ok(img_close(img, &e), &e);
+	if (!t->scene->parts)
+		assert_ok(hostio_save(f, "base", &e), &e);
+	host_put(f);
+}
+
+static void make_parts(struct trial *t, struct rng *r)
+{
+	struct img_rebase job = {.name = "base.vmdk", .format = "vmdk"};
+	struct err e = ERR_INIT;
+	struct hostfile *f;
+
+	assert_int_equal(mkdir("live", 0777), 0);
+	parts_make("live", "base", t->scene->parts);
+	parts_make("live", "top", t->scene->parts);
+	fill_base(t, r);
+	f = layer(t, 1);
+	job.img = crash_must_open(f, "vmdk", IMG_O_RDWR);
+	assert_ok(img_rebase(&job, &e), &e);
+	assert_ok(img_close(job.img, &e), &e);
+	host_put(f);
+}
+
+/* A VDI image becomes a differencing one. */
+static void name_base(const struct trial *t)
+{
+	struct hostfile *base = layer(t, 0), *top = layer(t, 1);
+	struct err e = ERR_INIT;
+	uint8_t id[32], type[4];
+
+	put_le32(type, 4);
+	assert_ok(host_pread(base, id, sizeof id, 392, &e), &e);
+	assert_ok(host_pwrite(top, id, sizeof id, 424, &e), &e);
+	assert_ok(host_pwrite(top, type, sizeof type, 76, &e), &e);
+	assert_ok(host_sync(top, &e), &e);
+	host_put(base);
+	host_put(top);
+}
+
+static void make_file(struct trial *t, unsigned i)
+{
+	const struct scene *s = t->scene;
+	bool vdi = !strcmp(s->format, "vdi");
+	uint64_t len = i || !s->base_len ? SIZE : s->base_len;
+	struct err e = ERR_INIT;
+	struct hostfile *f;
+
+	t->file[i] = crashfile_new(&e);
+	assert_no_error(&e);
+	crash_create(t->file[i], s->format, len, i ? s->top : s->base,
+	    i && !vdi ? "base" : NULL);
+	f = layer(t, i);
+	if (vdi)
+		crash_small_blocks(f, "vdi", SIZE);
+	host_put(f);
 }
 
 /* The top is created over what the base is then. */
 static void make(struct trial *t, struct rng *r)
 {
-	const struct scene *s = t->scene;
-	struct err e = ERR_INIT;
-	struct hostfile *base;
-	struct image *img;
-
-	for (unsigned i = 0; i < LAYERS; i++) {
-		t->file[i] = crashfile_new(&e);
-		assert_no_error(&e);
+	if (t->scene->parts) {
+		make_parts(t, r);
+		return;
 	}
-	crash_create(t->file[0], s->format, s->base_len ? s->base_len : SIZE,
-	    s->base, NULL);
-	base = crashfile_host(t->file[0]);
-	img = crash_must_open(base, s->format, IMG_O_RDWR);
-	scribble(t, img, r);
-	assert_ok(img_close(img, &e), &e);
-	assert_ok(hostio_save(base, "base", &e), &e);
-	host_put(base);
-	crash_create(t->file[1], s->format, SIZE, s->top, "base");
+	make_file(t, 0);
+	fill_base(t, r);
+	make_file(t, 1);
+	if (!strcmp(t->scene->format, "vdi"))
+		name_base(t);
 }
 
 static void crashes(void **state)
@@ -199,9 +317,12 @@ static void crashes(void **state)
 	}
 	print_message("%u images\n", t.images);
 	assert_true(t.images > 4 * SEEDS);
-	for (unsigned i = 0; i < LAYERS; i++)
+	for (unsigned i = 0; !t.scene->parts && i < LAYERS; i++)
 		crashfile_free(t.file[i]);
-	unlink("base");
+	if (t.scene->parts)
+		assert_int_equal(system("rm -r live"), 0);
+	else
+		unlink("base");
 }
 
 int main(void)
