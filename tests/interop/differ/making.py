@@ -104,14 +104,14 @@ def convert(w):
         name = old.name
         makes = [name]
     # In small clusters and subclusters, in runs of another length, and at the
-    # end of a backing file, the reference looks for zeroes in another way.  A
-    # cluster where two inputs meet is not compressed by us.  What the kernel is
-    # asked to copy, the reference takes all of a raw data file for.
-    rough = other or base or "-S" in args or packed and sources[1:] or (
-        "-C" in args and any(w.images[s].data_file for s in sources)) or any(
-        a.startswith("cluster_size=") and
-        (int(a.split(",")[0][13:]) < 4096 or "extended_l2" in a)
-        for a in args)
+    # end of a backing file, the reference looks for zeroes in another way, and
+    # with -S, and in clusters that are copied by the kernel.  A cluster where
+    # two inputs meet is not compressed by us.
+    rough = (other or base or {"-S", "-C"} & set(args) or
+             packed and sources[1:] or
+             any(a.startswith("cluster_size=") and
+                 (int(a.split(",")[0][13:]) < 4096 or "extended_l2" in a)
+                 for a in args))
     ours = fmt in others.OURS
     return Op("tool", [*args, *sources, name], touch=[name], makes=makes,
               theirs=others.REFUSED if ours else None,
@@ -151,7 +151,7 @@ def convert_into(w):
               touch=[target.name], we_can="-c" in how,
               loose=is_loose(how) or target.fmt == "raw",
               same_map=target.cluster >= 4096 and not target.extended and
-              "-S" not in how and not others.is_other(target))
+              not {"-S", "-C"} & set(how) and not others.is_other(target))
 
 
 def dd(w):
