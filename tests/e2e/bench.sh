@@ -66,7 +66,7 @@ sent()
 	shift 2
 	rm -f log
 	nbdkit -U - --filter=log --filter=delay memory 16M logfile=log \
-		rdelay=30ms wdelay=30ms \
+		rdelay=100ms wdelay=100ms \
 		--run "timeout 60 $tool bench -f raw $* \"\$uri\"" >out ||
 		fail "$tool bench $*: $(cat out)"
 	python3 requests.py >"$name"

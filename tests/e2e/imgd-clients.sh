@@ -83,9 +83,20 @@ stop_server
 # So is the number of requests: 256, and those whose replies the socket takes.
 start_imgd -f qcow2 --metrics "unix:$TMP/metrics" empty.qcow2
 stall 65536
+requests()
+{
+	n=$(curl -s --unix-socket metrics http://x/ |
+		sed -n 's/.*"read"} //p' | head -n 1)
+}
+enough()
+{
+	requests
+	[ "$n" -ge 256 ]
+}
+wait_until enough || fail "only $n requests for one client"
 sleep 0.5
-n=$(curl -s --unix-socket metrics http://x/ | sed -n 's/.*"read"} //p' | head -n 1)
-[ "$n" -ge 256 ] && [ "$n" -lt 400 ] || fail "$n requests for one client"
+requests
+[ "$n" -lt 400 ] || fail "$n requests for one client"
 kill_server "$staller" || true
 stop_server
 
