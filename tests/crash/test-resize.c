@@ -8,7 +8,6 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -331,10 +330,7 @@ static void make(struct world *w)
 	struct err e = ERR_INIT;
 
 	if (s->parts) {
-		assert_int_equal(mkdir("live", 0777), 0);
-		parts_make("live", "disk", s->parts);
-		w->host = host_open_file("live/disk.vmdk", HOST_RDWR, &e);
-		assert_no_error(&e);
+		w->host = parts_make_live(s->parts);
 		return;
 	}
 	w->c = crashfile_new(&e);

@@ -4,21 +4,12 @@
 # streams are held against VMware's document; damage and its repair.
 . "$(dirname "$0")/../lib/e2e.sh"
 . "$SRC/tests/lib/vmdk.sh"
+. "$SRC/tests/lib/writable.sh" # put32
 
 # facts PROGRAM FILE: what info says, without what only one of them has.
 facts()
 {
 	"$1" info --output=json "$2" | jq -S 'del(.children, ."actual-size")'
-}
-
-put32()
-{
-	python3 - "$@" <<'END'
-import struct, sys
-with open(sys.argv[1], "r+b") as f:
-    f.seek(int(sys.argv[2]))
-    f.write(struct.pack("<I", int(sys.argv[3])))
-END
 }
 
 # without_cid FILE: it is a random number, and may have fewer digits: then more
