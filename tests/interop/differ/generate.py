@@ -45,6 +45,16 @@ def write_request(w, image, by):
     return what, off, length, value
 
 
+def asks_below(w, image, requests):
+    """Is something zeroed that is not whole clusters, over another format?  If
+    the rest of the cluster is zeroes there, all of it becomes zeroes; what is a
+    hole in a cluster there, only the reference sees."""
+    base = w.images.get(image.backing)
+    return base and base.fmt != "raw" and any(
+        r[0] != "write" and (r[1] % image.cluster or r[2] % image.cluster)
+        for r in requests)
+
+
 def guest_io(w):
     image = w.pick(lambda i: i.size > 0 and others.is_written(i) and
                    others.is_loose_base(w, i))
@@ -60,7 +70,8 @@ def guest_io(w):
     return Op("io", [image.name], fmt=image.fmt, by=by, requests=requests,
               touch=[image.name],
               same_map=not (others.is_other(image) or
-                            image.data_file and trims),
+                            image.data_file and trims or
+                            asks_below(w, image, requests)),
               keep_theirs=others.is_other(image) and w.chance(.5),
               loose=(image.fmt == "raw" and
                      any(r[0] == "zero" for r in requests)))
@@ -181,7 +192,7 @@ def amend(w):
         options = options[-1:]
     return Op("tool", ["amend", "-f", "qcow2", *option_args(options),
                        image.name], touch=[image.name], whole=True,
-              same_map=not is_cut(image, new))
+              same_map=not (is_cut(image, new) or is_behind(w, image, new)))
 
 
 def damage_and_repair(w):
