@@ -282,7 +282,8 @@ def measure(w):
     if not image:
         return None
     args = ["measure", "-f", image.fmt, "-O", w.rng.choice(["raw", "qcow2"])]
-    if image.snapshots and w.chance(.3):
+    # The reference takes the size of the disk for that of the snapshot.
+    if image.snapshots and not image.resized and w.chance(.3):
         args += ["-l", w.rng.choice(image.snapshots)["name"]]
     if args[4] == "qcow2":
         args += option_args(w.options())
