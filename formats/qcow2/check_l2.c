@@ -179,7 +179,7 @@ static bool has_place(const struct check *c, const struct qcow2_entry *n)
 {
 	bool zero = c->q->sub_n == 1 && n->l2 & QCOW2_ZERO;
 
-	return n->host || (check_data_file(c) && n->l2 & QCOW2_COPIED && !zero);
+	return n->host || (qcow2_owns_space(c->q, n) && !zero);
 }
 
 static int count_entry(struct check *c, struct check_l2 *t,
