@@ -2,7 +2,6 @@
 /* VMDK disks of several small files: see parts.h. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -157,16 +156,4 @@ void parts_make(const char *dir, const char *name, const struct parts *p)
 	      "ddb.adapterType = \"lsilogic\"\n",
 	    out);
 	assert_int_equal(fclose(out), 0);
-}
-
-struct hostfile *parts_make_live(const struct parts *p)
-{
-	struct err e = ERR_INIT;
-	struct hostfile *f;
-
-	assert_int_equal(mkdir("live", 0777), 0);
-	parts_make("live", "disk", p);
-	f = host_open_file("live/disk.vmdk", HOST_RDWR, &e);
-	assert_no_error(&e);
-	return f;
 }

@@ -20,8 +20,6 @@ struct parts {
 
 /* DIR/NAME.vmdk, a descriptor with the CID 1, and the files that it names. */
 void parts_make(const char *dir, const char *name, const struct parts *p);
-/* live/disk.vmdk in a new folder, open for writing. */
-struct hostfile *parts_make_live(const struct parts *p);
 /* An ESX sparse extent of `len` bytes without data. */
 void parts_make_cowd(const char *path, uint64_t len);
 /* In such a one nothing lies where others would put new data. */

@@ -11,10 +11,9 @@
 
 #include "check.h"
 #include "crash.h"
-#include "crashdir.h"
+#include "crashdisk.h"
 #include "formats/core/units.h"
 #include "formats/image.h"
-#include "parts.h"
 #include "rng.h"
 #include "tmpdir.h"
 
@@ -94,8 +93,7 @@ static const struct scene {
 
 struct world {
 	const struct scene *scene;
-	struct crashfile *c; /* NULL: a folder, see crashdir.h */
-	struct hostfile *host;
+	struct crashdisk disk;
 	uint8_t *start; /* SIZE: what it reads before the session ... */
 	uint64_t size;	/* ... and has bytes */
 	struct id id;
@@ -104,21 +102,6 @@ struct world {
 };
 
 /* ---- what is found ------------------------------------------------------- */
-
-static struct hostfile *take_image(struct world *w, uint64_t seed)
-{
-	struct err e = ERR_INIT;
-	struct hostfile *f;
-
-	if (w->c) {
-		f = crashfile_image(w->c, seed, &e);
-	} else {
-		crashdir_image("crash", seed);
-		f = host_open_file("crash/disk.vmdk", HOST_RDWR, &e);
-	}
-	assert_no_error(&e);
-	return f;
-}
 
 /* What it reads, malloc'd. */
 static uint8_t *read_disk(
@@ -139,7 +122,7 @@ static uint8_t *read_disk(
 static void look(void *arg, uint64_t seed)
 {
 	struct world *w = arg;
-	struct hostfile *f = take_image(w, seed);
+	struct hostfile *f = crashdisk_image(&w->disk, seed);
 	uint64_t size;
 	CLEANUP_FREE uint8_t *got = read_disk(w, f, &size);
 	struct id id = w->scene->id(f);
@@ -212,14 +195,11 @@ static void session(
 	struct err e = ERR_INIT;
 	struct image *img;
 
-	w->start = read_disk(w, w->host, &w->size);
-	w->id = w->scene->id(w->host);
-	if (w->c)
-		crash_watch(w->c, &watch);
-	else
-		crashdir_begin("live", &watch);
+	w->start = read_disk(w, w->disk.host, &w->size);
+	w->id = w->scene->id(w->disk.host);
+	crashdisk_watch(&w->disk, &watch);
 	img = crash_must_open(
-	    w->host, w->scene->format, IMG_O_RDWR | IMG_O_DISCARD);
+	    w->disk.host, w->scene->format, IMG_O_RDWR | IMG_O_DISCARD);
 	begin(w, img);
 	crash_look(&watch, 1);
 	write_one(w, img);
@@ -227,43 +207,24 @@ static void session(
 	look(w, 0);
 	assert_ok(img_close(img, &e), &e);
 	look(w, 0);
-	if (w->c)
-		crashfile_on_sync(w->c, NULL, NULL);
-	else
-		crashdir_end();
+	crashdisk_watch_end(&w->disk);
 	free(w->start);
-}
-
-static void make(struct world *w)
-{
-	const struct scene *s = w->scene;
-	struct err e = ERR_INIT;
-
-	if (s->parts) {
-		w->host = parts_make_live(s->parts);
-		return;
-	}
-	w->c = crashfile_new(&e);
-	assert_no_error(&e);
-	w->host = crashfile_host(w->c);
-	crash_create(w->c, s->format, SIZE, s->options, NULL);
 }
 
 static void sessions(void **state)
 {
 	struct world w = {.scene = *state, .rng = {11}};
 
-	make(&w);
+	crashdisk_new(&w.disk, w.scene->parts);
+	if (!w.scene->parts)
+		crash_create(
+		    w.disk.c, w.scene->format, SIZE, w.scene->options, NULL);
 	session(&w, write_one);
 	for (size_t i = 0; i < ARRAY_N(first); i++)
 		session(&w, first[i]);
 	print_message("%u images, %u changed\n", w.image_n, w.other_n);
 	assert_true(w.other_n > 3 * ARRAY_N(first));
-	host_put(w.host);
-	if (w.c)
-		crashfile_free(w.c);
-	else
-		assert_int_equal(system("rm -r live"), 0);
+	crashdisk_free(&w.disk);
 }
 
 int main(void)

@@ -12,13 +12,12 @@
 
 #include "check.h"
 #include "crash.h"
-#include "crashdir.h"
+#include "crashdisk.h"
 #include "effort.h"
 #include "formats/core/units.h"
 #include "formats/core/zero.h"
 #include "formats/image.h"
 #include "hostio.h"
-#include "parts.h"
 #include "rng.h"
 #include "tmpdir.h"
 
@@ -100,8 +99,7 @@ static const struct scene scenes[] = {
 
 struct world {
 	const struct scene *scene;
-	struct crashfile *c; /* NULL: a folder, see crashdir.h */
-	struct hostfile *host;
+	struct crashdisk disk;
 	struct image *img;
 	uint8_t *bytes;	   /* LOOK_LEN: what the disk reads, zeroes behind it */
 	uint8_t *base;	   /* LOOK_LEN: what is below, or NULL */
@@ -216,26 +214,11 @@ static int check_one(const struct world *w, struct hostfile *f, struct err *e)
 	return 0;
 }
 
-static struct hostfile *take_image(struct world *w, uint64_t seed)
-{
-	struct err e = ERR_INIT;
-	struct hostfile *f;
-
-	if (w->c) {
-		f = crashfile_image(w->c, seed, &e);
-	} else {
-		crashdir_image("crash", seed);
-		f = host_open_file("crash/disk.vmdk", HOST_RDWR, &e);
-	}
-	assert_no_error(&e);
-	return f;
-}
-
 static void look(void *arg, uint64_t seed)
 {
 	struct world *w = arg;
 	struct err e = ERR_INIT;
-	struct hostfile *f = take_image(w, seed);
+	struct hostfile *f = crashdisk_image(&w->disk, seed);
 
 	if (check_one(w, f, &e))
 		fail_msg("%s, %llu to %llu, crash seed %llu: %s",
@@ -281,10 +264,7 @@ static void resize(struct world *w, uint64_t size)
 
 	w->old = img_size(w->img);
 	w->new = size;
-	if (w->c)
-		crash_watch(w->c, &watch);
-	else
-		crashdir_begin("live", &watch);
+	crashdisk_watch(&w->disk, &watch);
 	assert_ok(img_resize(w->img, size, IMG_PREALLOC_OFF, &e), &e);
 	assert_ok(img_flush(w->img, &e), &e);
 	w->old = size;
@@ -293,10 +273,7 @@ static void resize(struct world *w, uint64_t size)
 	if (w->scene->noise)
 		take_noise(w);
 	look(w, 0);
-	if (w->c)
-		crashfile_on_sync(w->c, NULL, NULL);
-	else
-		crashdir_end();
+	crashdisk_watch_end(&w->disk);
 }
 
 /* The disk shows the start of it. */
@@ -323,27 +300,20 @@ static void make_base(struct world *w)
 	memcpy(w->bytes, w->base, s->size[0]);
 }
 
-/* In a folder, or in one file that can lose power. */
 static void make(struct world *w)
 {
 	const struct scene *s = w->scene;
 	struct err e = ERR_INIT;
 
-	if (s->parts) {
-		w->host = parts_make_live(s->parts);
-		return;
-	}
-	w->c = crashfile_new(&e);
-	assert_no_error(&e);
-	w->host = crashfile_host(w->c);
+	crashdisk_new(&w->disk, s->parts);
 	if (s->over)
 		make_base(w);
 	if (s->cowd) {
 		parts_make_cowd("cowd", s->size[0]);
-		assert_ok(hostio_load(w->host, "cowd", &e), &e);
-		assert_ok(host_sync(w->host, &e), &e);
-	} else {
-		crash_create(w->c, s->format, s->size[0], s->options,
+		assert_ok(hostio_load(w->disk.host, "cowd", &e), &e);
+		assert_ok(host_sync(w->disk.host, &e), &e);
+	} else if (!s->parts) {
+		crash_create(w->disk.c, s->format, s->size[0], s->options,
 		    s->over ? "base" : NULL);
 	}
 }
@@ -356,7 +326,7 @@ static void sizes(void **state)
 	w.bytes = calloc(1, LOOK_LEN);
 	make(&w);
 	w.img = crash_must_open(
-	    w.host, w.scene->format, IMG_O_RDWR | IMG_O_DISCARD);
+	    w.disk.host, w.scene->format, IMG_O_RDWR | IMG_O_DISCARD);
 	if (w.scene->noise)
 		take_noise(&w);
 	write_some(&w);
@@ -367,11 +337,7 @@ static void sizes(void **state)
 	assert_ok(img_close(w.img, &e), &e);
 	print_message("%u images\n", w.image_n);
 	assert_true(w.image_n > 2 * IMAGES);
-	host_put(w.host);
-	if (w.c)
-		crashfile_free(w.c);
-	else
-		assert_int_equal(system("rm -r live"), 0);
+	crashdisk_free(&w.disk);
 	free(w.bytes);
 	free(w.base);
 }
