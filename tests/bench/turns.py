@@ -39,6 +39,7 @@ from datasets import GIB, KIB, MIB
 HERE = os.path.dirname(os.path.abspath(__file__))
 OURS = os.environ.get("IMGCTL", HERE + "/../../build/ctl/imgctl")
 THEIRS = os.environ.get("QEMU_IMG", "qemu-img")
+STEADY = HERE + "/../lib/peers/qemu-img"  # theirs, where time does not matter
 ADDRESS_SPACE = GIB
 QUICK = 0.1   # seconds: what takes less is run several times a round
 QUICK_N = 10
@@ -213,7 +214,8 @@ class Side:
         remove(self.out)
         self.where.before(self)
         if row.before:
-            run(self.argv(row.before))
+            tool = OURS if self.tool == OURS else STEADY
+            run([tool, *self.argv(row.before)[1:]])
         if "{out}" in row.cmd and not limited:
             touch(self.where.size // 4 * 5)
         result = run(self.argv(row.cmd), limited)

@@ -49,6 +49,29 @@ same a b
 expect_exit 1 script "same $TMP/a $TMP/c"
 [ "$(stat -c %s a)" = 1500000 ]
 
+# The reference, where it could not tell how fast it is, is asked again.
+cat >peer <<'END'
+#!/bin/sh
+echo "$*" >>calls
+[ "$(wc -l <calls)" -gt 2 ] || {
+	echo 'x: Unable to get accurate CPU usage' >&2
+	exit 1
+}
+echo done
+echo said >&2
+exit 3
+END
+chmod +x peer
+for args in 'create -f luks x' 'amend -o state=active,new-secret=n'; do
+	rm -f calls
+	QEMU_IMG=$TMP/peer expect_exit 3 qemu-img $args
+	[ "$(sort -u calls)" = "$args" ] && [ "$(wc -l <calls)" = 3 ]
+	[ "$(cat out err)" = "done
+said" ]
+done
+rm calls
+QEMU_IMG=$TMP/peer expect_exit 1 qemu-img info x
+
 # A server that does not come up is an error, with what it said.
 needs nbdkit
 expect_exit 1 script 'start_nbdkit memory size=bad-size'

@@ -39,7 +39,7 @@ stop_server
 # ---- names
 
 both qemu-img create -q -f qcow2 q 8M
-steady create -q -f luks "${secrets[@]}" -o key-secret=s,iter-time=10 \
+qemu-img create -q -f luks "${secrets[@]}" -o key-secret=s,iter-time=10 \
 	enc 8M
 both cp ../enc .
 for args in driver=qcow2,file.driver=raw,file.offset=0,file.file.filename=q \
@@ -68,14 +68,14 @@ nested()
 # An empty image inside of each.
 both qemu-img create -q -f qcow2 inner 8M
 (truncate -s 1M part && cat ours/inner >>part)
-steady create -q -f luks "${secrets[@]}" -o key-secret=s,iter-time=10 luks 256k
+qemu-img create -q -f luks "${secrets[@]}" -o key-secret=s,iter-time=10 luks 256k
 qemu-img convert -n -f raw "${secrets[@]}" --target-image-opts ours/inner \
 	driver=luks,key-secret=s,file.filename=luks
 qemu-img create -q -f vdi inner.vdi 8M
 qemu-img convert -f raw -O qcow2 inner.vdi qcow2
 qemu-img resize -q qcow2 10M
 qemu-img create -q -f vhdx -o log_size=1M,block_size=1M inner.vhdx 8M
-steady create -q -f luks "${secrets[@]}" -o key-secret=s,iter-time=10 deep.luks \
+qemu-img create -q -f luks "${secrets[@]}" -o key-secret=s,iter-time=10 deep.luks \
 	"$(stat -c %s inner.vhdx)"
 qemu-img convert -n -f raw "${secrets[@]}" --target-image-opts inner.vhdx \
 	driver=luks,key-secret=s,file.filename=deep.luks

@@ -89,7 +89,7 @@ for o in $luks $aes $luks,cluster_size=512,encrypt.cipher-alg=serpent-256 \
 	rm -f body
 done
 for o in $luks $aes,cluster_size=4k; do
-	expect_exit 0 steady convert "${secrets[@]}" -O qcow2 -o "$o" \
+	expect_exit 0 qemu-img convert "${secrets[@]}" -O qcow2 -o "$o" \
 		plain.raw theirs.qcow2
 	same plain.raw theirs.qcow2
 done

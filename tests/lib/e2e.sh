@@ -26,6 +26,10 @@ PLUGIN=${PLUGIN:-$SRC/build/plugin/nbdkit-image-plugin.so}
 STAMPER=${STAMPER:-$SRC/build/tests/interop/stamper}
 SAMPLES=${IMGD_SAMPLES:-$SRC/../shared/samples}
 
+if QEMU_IMG=${QEMU_IMG:-$(command -v qemu-img)}; then
+	export QEMU_IMG PATH=$SRC/tests/lib/peers:$PATH
+fi
+
 exit_cmds=()
 
 # Run a command when the script ends, however it ends; last in, first out.
