@@ -41,6 +41,18 @@ expect_exit 0 script 'needs sh /'
 expect_exit 143 script 'on_exit echo cleaned; kill -TERM $$; sleep 9'
 expect_out cleaned
 
+# Only what a script has started is killed: the number of a process that has
+# ended may be that of any other.
+sleep 60 &
+other=$!
+on_exit kill_server "$other"
+expect_exit 0 script "kill_server $other; kill_daemon $other || true"
+kill -0 "$other"
+expect_exit 137 script 'sleep 60 & kill_server $!'
+expect_exit 0 script 'touch x
+	(tail -f "$TMP/x" & echo $! >pid)
+	wait_until kill_daemon "$(cat pid)"'
+
 # Test data is the same on each run.
 random_file a 1500000 7
 random_file b 1500000 7

@@ -50,7 +50,9 @@ END
 	rm stalled
 }
 
-start_imgd -e 0 -f raw disk.raw
+# (The pid file is written when all else is there.)
+start_imgd -e 0 -f raw --pid-file=pid disk.raw
+wait_for pid
 fds=$(footprint)
 stall
 # Others work, and what the server holds is bounded.

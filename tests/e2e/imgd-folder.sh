@@ -45,7 +45,7 @@ refuses()
 # Files come and go; the folder is found again from elsewhere.
 expect_exit 0 "$IMGD" --fork -t -e 0 -k "$TMP/forked" --pid-file=pid \
 	--exports-dir dir
-on_exit kill_server "$(cat pid)"
+on_exit kill_daemon "$(cat pid)"
 SOCK=$TMP/forked
 cp data.raw dir/b.raw
 holds b.raw data.raw

@@ -194,7 +194,7 @@ next_socket
 	--export first=disk.raw,format=raw,read-only=on,tls-authz=who \
 	--export second=disk.raw,format=raw,read-only=on,tls-authz=once
 SERVER_PID=$(cat pid)
-on_exit kill_server "$SERVER_PID"
+on_exit kill_daemon "$SERVER_PID"
 for name in first second; do
 	enters alice $name
 	refused bob $name

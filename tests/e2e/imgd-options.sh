@@ -10,6 +10,8 @@ ln -s "$IMGD" qemu-nbd
 long=$(printf %05000d 1)
 
 # check ARGS...: qemu-nbd refuses them, and imgd under that name says the same.
+# (With -k where the reference has a socket before it looks: the usual port may
+# be somebody else's.  It leaves that socket.)
 check()
 {
 	expect_exit 1 qemu-nbd "$@"
@@ -34,16 +36,16 @@ check --discard=bogus raw.img
 check --discard=on --discard=off raw.img
 check --aio=bogus raw.img
 check --aio=threads --aio=native raw.img
-check --aio=native -f raw raw.img
+check -k "$TMP/t" --aio=native -f raw raw.img
 check --detect-zeroes=bogus raw.img
 check --detect-zeroes=unmap raw.img
 check -T bogus=1 raw.img
 check -L --aio=threads
-check -s -f qcow2 raw.img
-check --image-opts -f raw driver=raw
-check -f bogus raw.img
-check -f qcow2 raw.img
-check nope
+check -k "$TMP/t" -s -f qcow2 raw.img
+check -k "$TMP/t" --image-opts -f raw driver=raw
+check -k "$TMP/t" -f bogus raw.img
+check -k "$TMP/t" -f qcow2 raw.img
+check -k "$TMP/t" nope
 check -x "$long" -f raw raw.img
 check -D "$long" -f raw raw.img
 check -p bogus -f raw raw.img
@@ -51,8 +53,7 @@ check -b 203.0.113.1 -f raw raw.img
 check -k /no/such/folder/s -f raw raw.img
 check -k "/${long:0:200}" -f raw raw.img
 check -k "$TMP/s" --pid-file=/no/such/folder/pid -f raw raw.img
-check --image-opts driver=raw,file.filename=nope
-# The reference leaves a socket that it has opened already.
+check -k "$TMP/t" --image-opts driver=raw,file.filename=nope
 check -k "$TMP/t" -B nope -f raw raw.img
 check -k "$TMP/t" -B nope disk.qcow2
 [ ! -e s ]

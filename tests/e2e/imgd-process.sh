@@ -8,11 +8,6 @@ random_file disk.raw 4194304
 path=$TMP/s
 uri="nbd+unix:///?socket=$path"
 
-gone()
-{
-	! kill -0 "$1" 2>/dev/null
-}
-
 # A client that says nothing has ten seconds, if nothing else is said: we look
 # again at the end.
 truncate -s 1M silent.raw
@@ -31,6 +26,7 @@ silent=$!
 # A signal ends it well; the socket and the pid file go.
 for signal in TERM INT HUP; do
 	start_imgd -f raw --pid-file=pid disk.raw
+	wait_for pid
 	[ "$(cat pid)" = "$SERVER_PID" ]
 	nbdinfo --size "$URI" >/dev/null
 	kill -s "$signal" "$SERVER_PID"
@@ -54,7 +50,7 @@ nbdinfo --list "$uri" >/dev/null
 sleep 0.2
 kill -0 "$pid"
 nbdinfo --size "$uri" >/dev/null
-wait_until gone "$pid"
+wait_until ended "$pid"
 wait "$pid"
 [ ! -e "$path" ]
 
@@ -69,7 +65,7 @@ expect_out 4194304
 expect_exit 0 "$IMGD" --fork -t -f raw -k "$path" --pid-file=pid disk.raw
 [ ! -s out ] && [ ! -s err ]
 pid=$(cat pid)
-on_exit kill_server "$pid"
+on_exit kill_daemon "$pid"
 nbdinfo --size "$uri" >/dev/null
 # It keeps neither the folder nor the session that it was started in.
 [ "$(readlink "/proc/$pid/cwd")" = / ]
@@ -82,13 +78,13 @@ expect_err lock
 expect_exit 1 "$IMGD" --fork -t -f raw -k "$TMP/s2" nope.raw
 expect_err "Could not open 'nope.raw'"
 kill "$pid"
-wait_until gone "$pid"
+wait_until ended "$pid"
 [ ! -e "$path" ] && [ ! -e pid ]
 # With -v it still says what clients do.
 expect_exit 0 "$IMGD" -v --fork -f raw -k "$path" --pid-file=pid disk.raw
 pid=$(cat pid)
 nbdinfo --size "$uri" >/dev/null
-wait_until gone "$pid"
+wait_until ended "$pid"
 expect_err 'client 1: disconnected'
 
 # --run: the variables, the exit code, a TCP port of its own, private folders
@@ -115,7 +111,7 @@ expect_out piped
 # The end of the server is the end of the command.
 expect_exit 0 "$IMGD" -f raw disk.raw --run \
 	'echo $$ >run.pid; kill -TERM $PPID; exec sleep 100'
-wait_until gone "$(cat run.pid)" || {
+wait_until ended "$(cat run.pid)" || {
 	kill "$(cat run.pid)"
 	fail 'the command goes on'
 }
@@ -238,10 +234,10 @@ echo "$(wc -l <told) of 100 writes done"
 # A client that negotiates meanwhile is told.
 start_imgd -f raw disk.raw
 expect_exit 0 nbdsh -c 'h.set_opt_mode(True)' -c "h.connect_uri('$URI')" \
-	-c 'import os, signal, time' -c "os.kill($SERVER_PID, signal.SIGTERM)" \
-	-c 'time.sleep(0.1)' -c '
+	-c 'import os, signal' -c "os.kill($SERVER_PID, signal.SIGTERM)" -c '
 try:
-    h.opt_info()
+    while True:
+        h.opt_info()
 except nbd.Error as ex:
     print(ex.errno)'
 expect_out ESHUTDOWN

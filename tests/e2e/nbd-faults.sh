@@ -188,6 +188,7 @@ try 1 convert -S 0 -n -O raw big.raw "$URI"
 start_imgd -e 0 -f raw want.raw
 imgd=$SOCK
 (sleep 1; kill -9 "$SERVER_PID"; rm "$imgd"; sleep 0.5
+	wait_until ended "$SERVER_PID"
 	exec "$IMGD" -t -e 0 -k "$imgd" -f raw "$TMP/want.raw") &
 on_exit kill_server $!
 start_nbdkit --filter=retry --filter=blocksize --filter=delay nbd \
@@ -199,9 +200,9 @@ same want.raw out.raw
 # One that comes back is waited for.
 next_socket
 late=$SOCK
+try 1 info "nbd+unix:///?socket=$late"
 (sleep 1; exec nbdkit -f -U "$late" -P "$TMP/late.pid" memory 1M) &
 on_exit kill_server $!
-try 1 info "nbd+unix:///?socket=$late"
 try 0 info --image-opts "driver=nbd,path=$late,open-timeout=15"
 expect_out "1 MiB"
 

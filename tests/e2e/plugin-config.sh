@@ -62,7 +62,7 @@ done
 
 # A relative name still works when nbdkit has left the working directory.
 nbdkit -P pid -U "$TMP/sock" "$PLUGIN" top.qcow2
-on_exit kill "$(cat pid)"
+on_exit kill_daemon "$(cat pid)"
 expect_exit 0 nbdinfo --can write "nbd+unix:///?socket=$TMP/sock"
 
 expect_exit 0 nbdkit "$PLUGIN" --dump-plugin

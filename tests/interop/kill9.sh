@@ -28,6 +28,7 @@ crash()
 		"$SERVER_PID" "$half"
 	cat out
 	expect_out 'server killed'
+	wait_until ended "$SERVER_PID"
 	check_after_crash
 	"$@" disk.qcow2
 	expect_exit 0 "$STAMPER" run model "$URI" "$half" "$((seed + 1))"

@@ -218,8 +218,8 @@ while read -r where want; do
 	for server in "$IMGD" qemu-nbd; do
 		"$server" -r -t -k "$TMP/sock" -B $id -f parallels marked &
 		pid=$!
-		on_exit eval "kill $pid 2>/dev/null || true"
-		wait_until test -S sock
+		on_exit kill_server "$pid"
+		wait_until listening "$TMP/sock"
 		got=$(nbdsh -c "h.add_meta_context('qemu:dirty-bitmap:$id')" \
 			-c "h.connect_unix('$TMP/sock')" -c "$(cat ask.py)")
 		[ "$got" = "$want" ] || fail "$server: $got"

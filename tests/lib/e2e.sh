@@ -193,6 +193,12 @@ wait_for()
 	wait_until test -e "$1" || fail "$1 did not appear"
 }
 
+# Has a process ended?
+ended()
+{
+	! kill -0 "$1" 2>/dev/null
+}
+
 # Is a Unix socket accepting?  (0x10000 is the kernel's flag for that.)
 listening()
 {
@@ -202,7 +208,7 @@ listening()
 
 listening_or_gone()
 {
-	listening "$1" || ! kill -0 "$2" 2>/dev/null
+	listening "$1" || ended "$2"
 }
 
 server_n=0
@@ -223,9 +229,18 @@ start_server()
 	fi
 }
 
+# Only while it is a child of ours: the number of one that has ended may be that
+# of any process of this machine.
 kill_server()
 {
+	[[ " $(jobs -pr | tr '\n' ' ')" == *" $1 "* ]] || return 0
 	kill -9 "$1" 2>/dev/null && wait "$1" 2>/dev/null
+}
+
+# The same for one that has left us; its command line names $TMP.
+kill_daemon()
+{
+	grep -sqaF "$TMP" "/proc/$1/cmdline" && kill -9 "$1" 2>/dev/null
 }
 
 next_socket()

@@ -102,15 +102,15 @@ both()
 hold_lock()
 {
 	python3 - "$1" >lock.ready <<'END' &
-import fcntl, os, struct, sys, time
+import fcntl, os, signal, struct, sys
 fd = os.open(sys.argv[1], os.O_RDWR)
 F_OFD_SETLK = 37
 for byte in (100, 101, 201, 203):
     fcntl.fcntl(fd, F_OFD_SETLK, struct.pack(
         "hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0))
 print("locked", flush=True)
-time.sleep(60)
+signal.pause()
 END
-	on_exit kill $!
+	on_exit kill_server $!
 	wait_until grep -q locked lock.ready || fail "cannot lock $1"
 }

@@ -228,13 +228,18 @@ def make_images(args):
                     "disk.qcow2"], check=True)
 
 
+def is_served():
+    with socket.socket(socket.AF_UNIX) as probe:
+        return not probe.connect_ex("sock")
+
+
 def start_server(args):
     with open("server.log", "wb") as log:
         server = subprocess.Popen(
             [args.imgd, "-t", "-e", "0", "-f", "qcow2", "--discard=unmap",
              "-k", os.path.abspath("sock"), "disk.qcow2"],
             stdout=log, stderr=log)
-    while not os.path.exists("sock"):
+    while not is_served():
         if server.poll() is not None:
             raise SystemExit(open("server.log").read())
         time.sleep(0.05)
