@@ -13,6 +13,7 @@
 #include "check.h"
 #include "effort.h"
 #include "formats/codec/codec.h"
+#include "group.h"
 #include "ops.h"
 #include "peer.h"
 #include "tmpdir.h"
@@ -75,28 +76,19 @@ static void coverage(void **state)
 int main(void)
 {
 	static struct geometry geometry[GEOMETRY_MAX];
-	static struct CMUnitTest tests[GEOMETRY_MAX + 1];
 	const char *only = getenv("CONFORM_ONLY");
-	size_t n = 0;
+	struct group g = {0};
+	size_t n;
 
-	if (!peer_have("qemu-img") || !peer_have("qemu-io")) {
-		printf("needs qemu-img and qemu-io\n");
-		return 77;
-	}
+	peer_needs("qemu-img");
+	peer_needs("qemu-io");
 	tmpdir_enter();
-	for (size_t i = 0; n < GEOMETRY_MAX && geometry_at(i, &geometry[n]);
-	     i++) {
-		struct geometry *g = &geometry[n];
-
-		if (only && !strstr(g->name, only))
-			continue;
-		tests[n++] = (struct CMUnitTest){
-		    .name = g->name, .test_func = run, .initial_state = g};
-	}
+	for (n = 0; n < GEOMETRY_MAX && geometry_at(n, &geometry[n]); n++)
+		if (!only || strstr(geometry[n].name, only))
+			group_add(&g, geometry[n].name, run, &geometry[n]);
 	assert_true(n < GEOMETRY_MAX);
 	if (!only)
-		tests[n++] = (struct CMUnitTest){
-		    .name = "coverage", .test_func = coverage};
+		group_add(&g, "coverage", coverage, NULL);
 	printf("seed %llu\n", (unsigned long long)from_env("CONFORM_SEED", 1));
-	return _cmocka_run_group_tests("conform", tests, n, NULL, NULL);
+	return group_run(&g, "conform");
 }

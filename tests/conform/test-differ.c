@@ -15,6 +15,7 @@
 #include "formats/codec/codec.h"
 #include "formats/core/units.h"
 #include "formats/image.h"
+#include "group.h"
 #include "hostio.h"
 #include "peer.h"
 #include "rng.h"
@@ -260,17 +261,13 @@ static void differ(void **state)
 
 int main(void)
 {
-	static struct CMUnitTest tests[ARRAY_N(starts)];
+	struct group g = {0};
 
-	if (!peer_have("qemu-img") || !peer_have("qemu-io")) {
-		printf("needs qemu-img and qemu-io\n");
-		return 77;
-	}
+	peer_needs("qemu-img");
+	peer_needs("qemu-io");
 	tmpdir_enter();
 	for (size_t i = 0; i < ARRAY_N(starts); i++)
-		tests[i] = (struct CMUnitTest){.name = starts[i].name,
-		    .test_func = differ,
-		    .initial_state = (void *)(uintptr_t)&starts[i]};
+		group_add(&g, starts[i].name, differ, &starts[i]);
 	printf("seed %llu\n", (unsigned long long)seed_of_env());
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return group_run(&g, "differ");
 }

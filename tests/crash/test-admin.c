@@ -5,7 +5,6 @@
  * with all snapshots and their VM state; what was flushed is there; leaks are
  * the worst that our check and qemu-img's see.
  */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "admin.h"
@@ -13,6 +12,7 @@
 #include "effort.h"
 #include "faultfile.h"
 #include "formats/core/units.h"
+#include "group.h"
 #include "hostio.h"
 #include "peer.h"
 #include "tmpdir.h"
@@ -189,23 +189,13 @@ static void faults(void **state)
 
 int main(void)
 {
-	struct CMUnitTest tests[2 * ARRAY_N(scenes)];
-	size_t n = 0;
+	struct group g = {0};
 
-	if (!peer_have("qemu-img")) {
-		printf("needs qemu-img\n");
-		return 77;
-	}
+	peer_needs("qemu-img");
 	tmpdir_enter();
 	for (size_t i = 0; i < ARRAY_N(scenes); i++) {
-		void *scene = (void *)(uintptr_t)&scenes[i];
-
-		tests[n++] = (struct CMUnitTest){.name = scenes[i].options,
-		    .test_func = crashes,
-		    .initial_state = scene};
-		tests[n++] = (struct CMUnitTest){.name = scenes[i].options,
-		    .test_func = faults,
-		    .initial_state = scene};
+		group_add(&g, scenes[i].options, crashes, &scenes[i]);
+		group_add(&g, scenes[i].options, faults, &scenes[i]);
 	}
-	return _cmocka_run_group_tests("admin", tests, n, NULL, NULL);
+	return group_run(&g, "admin");
 }

@@ -3,12 +3,12 @@
  * Power fails while an image is amended: the disk and its snapshots read as
  * before, and leaks are the worst that our check and qemu-img's see.
  */
-#include <stdio.h>
 
 #include "amended.h"
 #include "check.h"
 #include "crash.h"
 #include "effort.h"
+#include "group.h"
 #include "peer.h"
 #include "tmpdir.h"
 
@@ -77,19 +77,13 @@ static void crashes(void **state)
 
 int main(void)
 {
-	struct CMUnitTest tests[16];
+	struct group g = {0};
 
-	if (!peer_have("qemu-img")) {
-		printf("needs qemu-img\n");
-		return 77;
-	}
+	peer_needs("qemu-img");
 	tmpdir_enter();
 	amended_make_base();
 	for (size_t i = 0; i < amended_scene_n; i++)
-		tests[i] =
-		    (struct CMUnitTest){.name = amended_scenes[i].options,
-			.test_func = crashes,
-			.initial_state = (void *)(uintptr_t)&amended_scenes[i]};
-	return _cmocka_run_group_tests(
-	    "amend", tests, amended_scene_n, NULL, NULL);
+		group_add(
+		    &g, amended_scenes[i].options, crashes, &amended_scenes[i]);
+	return group_run(&g, "amend");
 }

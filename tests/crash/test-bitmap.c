@@ -11,6 +11,7 @@
 #include "check.h"
 #include "effort.h"
 #include "faultfile.h"
+#include "group.h"
 #include "formats/core/units.h"
 
 #define STEPS  60u
@@ -137,18 +138,11 @@ static void faults(void **state)
 
 int main(void)
 {
-	struct CMUnitTest tests[2 * ARRAY_N(scenes)];
-	size_t n = 0;
+	struct group g = {0};
 
 	for (size_t i = 0; i < ARRAY_N(scenes); i++) {
-		void *scene = (void *)(uintptr_t)&scenes[i];
-
-		tests[n++] = (struct CMUnitTest){.name = scenes[i].options,
-		    .test_func = crashes,
-		    .initial_state = scene};
-		tests[n++] = (struct CMUnitTest){.name = scenes[i].options,
-		    .test_func = faults,
-		    .initial_state = scene};
+		group_add(&g, scenes[i].options, crashes, &scenes[i]);
+		group_add(&g, scenes[i].options, faults, &scenes[i]);
 	}
-	return _cmocka_run_group_tests("bitmap", tests, n, NULL, NULL);
+	return group_run(&g, "bitmap");
 }

@@ -10,6 +10,7 @@
 #include "effort.h"
 #include "formats/core/units.h"
 #include "formats/image.h"
+#include "group.h"
 #include "rng.h"
 
 #define SIZE  (1200 * KiB)
@@ -157,14 +158,14 @@ static void copy_packed(void **state)
 
 int main(void)
 {
-	static char *const options[] = {"cluster_size=512", "cluster_size=4k",
+	static const char *const options[] = {"cluster_size=512",
+	    "cluster_size=4k",
 	    "cluster_size=16k,extended_l2=on,refcount_bits=2"};
-	struct CMUnitTest tests[2 * ARRAY_N(options)];
+	struct group g = {0};
 
-	for (size_t i = 0; i < ARRAY_N(tests); i++)
-		tests[i] = (struct CMUnitTest){.name = options[i / 2],
-		    .test_func = i % 2 ? copy_packed : copy_plain,
-		    .initial_state = options[i / 2]};
-	return _cmocka_run_group_tests(
-	    "copy", tests, ARRAY_N(tests), NULL, NULL);
+	for (size_t i = 0; i < ARRAY_N(options); i++) {
+		group_add(&g, options[i], copy_plain, options[i]);
+		group_add(&g, options[i], copy_packed, options[i]);
+	}
+	return group_run(&g, "copy");
 }

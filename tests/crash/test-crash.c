@@ -14,6 +14,7 @@
 #include "check.h"
 #include "effort.h"
 #include "explore.h"
+#include "group.h"
 #include "peer.h"
 #include "script.h"
 #include "tmpdir.h"
@@ -152,30 +153,23 @@ static void threads(void **state)
 
 int main(void)
 {
-	CLEANUP_FREE struct CMUnitTest *tests =
-	    calloc(2 * scene_n, sizeof *tests);
 	CLEANUP_FREE char(*names)[64] = calloc(2 * scene_n, sizeof *names);
 	const char *only = getenv("CRASH_ONLY");
-	size_t n = 0;
+	struct group g = {0};
 
-	if (!peer_have("qemu-img") || !peer_have("qemu-io")) {
-		printf("needs qemu-img and qemu-io\n");
-		return 77;
-	}
-	assert_true(tests && names);
+	peer_needs("qemu-img");
+	peer_needs("qemu-io");
+	assert_non_null(names);
 	tmpdir_enter();
 	for (size_t i = 0; i < 2 * scene_n; i++) {
 		const struct scene *s = &scenes[i / 2];
 
-		snprintf(names[n], sizeof names[n], "%s%s", s->name,
+		snprintf(names[i], sizeof names[i], "%s%s", s->name,
 		    i % 2 ? ", threads" : "");
-		if (!scene_can_run(s) || (only && !strstr(names[n], only)))
-			continue;
-		tests[n] = (struct CMUnitTest){.name = names[n],
-		    .test_func = i % 2 ? threads : one_thread,
-		    .initial_state = (void *)(uintptr_t)s};
-		n++;
+		if (scene_can_run(s) && (!only || strstr(names[i], only)))
+			group_add(
+			    &g, names[i], i % 2 ? threads : one_thread, s);
 	}
 	printf("seed %" PRIu64 "\n", from_env("CRASH_SEED", 1));
-	return _cmocka_run_group_tests("crash", tests, n, NULL, NULL);
+	return group_run(&g, "crash");
 }

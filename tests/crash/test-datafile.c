@@ -5,13 +5,13 @@
  * stale or foreign.
  */
 #include <inttypes.h>
-#include <stdlib.h>
 
 #include "check.h"
 #include "crash.h"
 #include "effort.h"
 #include "formats/core/units.h"
 #include "formats/qcow2/qcow2.h"
+#include "group.h"
 #include "hostio.h"
 #include "ledger.h"
 #include "script.h"
@@ -143,19 +143,16 @@ static void crashes(void **state)
 
 int main(void)
 {
-	static char *const options[] = {
+	static const char *const options[] = {
 	    "data_file=data.raw,cluster_size=4k",
 	    "data_file=data.raw,cluster_size=4k,data_file_raw=on",
 	    "data_file=data.raw,cluster_size=64k,refcount_bits=1",
 	    "data_file=data.raw,cluster_size=16k,extended_l2=on",
 	};
-	struct CMUnitTest tests[ARRAY_N(options)];
+	struct group g = {0};
 
-	for (size_t i = 0; i < ARRAY_N(options); i++)
-		tests[i] = (struct CMUnitTest){.name = options[i],
-		    .test_func = crashes,
-		    .initial_state = options[i]};
 	tmpdir_enter();
-	return _cmocka_run_group_tests(
-	    "datafile", tests, ARRAY_N(options), NULL, NULL);
+	for (size_t i = 0; i < ARRAY_N(options); i++)
+		group_add(&g, options[i], crashes, options[i]);
+	return group_run(&g, "datafile");
 }

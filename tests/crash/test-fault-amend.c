@@ -3,7 +3,6 @@
  * While an image is amended a host call or an allocation fails, each in turn:
  * the handle reads what it did, and what is found then is whole.
  */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "amended.h"
@@ -12,6 +11,7 @@
 #include "effort.h"
 #include "faultfile.h"
 #include "formats/core/units.h"
+#include "group.h"
 #include "hostio.h"
 #include "nomem.h"
 #include "peer.h"
@@ -135,19 +135,13 @@ static void faults(void **state)
 
 int main(void)
 {
-	struct CMUnitTest tests[16];
+	struct group g = {0};
 
-	if (!peer_have("qemu-img")) {
-		printf("needs qemu-img\n");
-		return 77;
-	}
+	peer_needs("qemu-img");
 	tmpdir_enter();
 	amended_make_base();
 	for (size_t i = 0; i < amended_scene_n; i++)
-		tests[i] =
-		    (struct CMUnitTest){.name = amended_scenes[i].options,
-			.test_func = faults,
-			.initial_state = (void *)(uintptr_t)&amended_scenes[i]};
-	return _cmocka_run_group_tests(
-	    "fault-amend", tests, amended_scene_n, NULL, NULL);
+		group_add(
+		    &g, amended_scenes[i].options, faults, &amended_scenes[i]);
+	return group_run(&g, "fault-amend");
 }

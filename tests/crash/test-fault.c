@@ -9,7 +9,6 @@
  * N) how many N are passed over.
  */
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -19,6 +18,7 @@
 #include "effort.h"
 #include "faultfile.h"
 #include "formats/core/units.h"
+#include "group.h"
 #include "hostio.h"
 #include "nomem.h"
 #include "peer.h"
@@ -239,24 +239,17 @@ static void fault(void **state)
 
 int main(void)
 {
-	CLEANUP_FREE struct CMUnitTest *tests = calloc(scene_n, sizeof *tests);
 	const char *only = getenv("FAULT_ONLY");
-	size_t n = 0;
+	struct group g = {0};
 
-	if (!peer_have("qemu-img") || !peer_have("qemu-io")) {
-		printf("needs qemu-img and qemu-io\n");
-		return 77;
-	}
-	assert_non_null(tests);
+	peer_needs("qemu-img");
+	peer_needs("qemu-io");
 	tmpdir_enter();
 	for (size_t i = 0; i < scene_n; i++) {
 		const struct scene *s = &scenes[i];
 
-		if (!scene_can_run(s) || (only && !strstr(s->name, only)))
-			continue;
-		tests[n++] = (struct CMUnitTest){.name = s->name,
-		    .test_func = fault,
-		    .initial_state = (void *)(uintptr_t)s};
+		if (scene_can_run(s) && (!only || strstr(s->name, only)))
+			group_add(&g, s->name, fault, s);
 	}
-	return _cmocka_run_group_tests("fault", tests, n, NULL, NULL);
+	return group_run(&g, "fault");
 }

@@ -5,7 +5,6 @@
  * than before the session, or has another size, it has another identity, and
  * that is whole.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -14,6 +13,7 @@
 #include "crashdisk.h"
 #include "formats/core/units.h"
 #include "formats/image.h"
+#include "group.h"
 #include "rng.h"
 #include "tmpdir.h"
 
@@ -229,13 +229,10 @@ static void sessions(void **state)
 
 int main(void)
 {
-	struct CMUnitTest tests[ARRAY_N(scenes)];
+	struct group g = {0};
 
 	tmpdir_enter();
 	for (size_t i = 0; i < ARRAY_N(scenes); i++)
-		tests[i] = (struct CMUnitTest){.name = scenes[i].name,
-		    .test_func = sessions,
-		    .initial_state = (void *)(uintptr_t)&scenes[i]};
-	return _cmocka_run_group_tests(
-	    "identity", tests, ARRAY_N(scenes), NULL, NULL);
+		group_add(&g, scenes[i].name, sessions, &scenes[i]);
+	return group_run(&g, "identity");
 }

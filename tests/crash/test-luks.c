@@ -14,6 +14,7 @@
 #include "formats/core/object.h"
 #include "formats/core/units.h"
 #include "formats/image.h"
+#include "group.h"
 #include "tmpdir.h"
 
 #define SEEDS EFFORT(8u, 4u) /* at each sync; two are all and nothing */
@@ -200,15 +201,12 @@ static void make_secret(const char *text)
 
 int main(void)
 {
-	struct CMUnitTest tests[ARRAY_N(formats)];
+	struct group g = {0};
 
 	tmpdir_enter();
 	make_secret("secret,id=a,data=first");
 	make_secret("secret,id=b,data=second");
 	for (size_t i = 0; i < ARRAY_N(formats); i++)
-		tests[i] = (struct CMUnitTest){.name = formats[i].create,
-		    .test_func = crashes,
-		    .initial_state = (void *)(uintptr_t)&formats[i]};
-	return _cmocka_run_group_tests(
-	    "luks", tests, ARRAY_N(tests), NULL, NULL);
+		group_add(&g, formats[i].create, crashes, &formats[i]);
+	return group_run(&g, "luks");
 }

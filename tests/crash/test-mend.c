@@ -5,11 +5,11 @@
  * which see test-repair.c.
  */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "check.h"
 #include "effort.h"
 #include "formats/core/units.h"
+#include "group.h"
 #include "mended.h"
 
 /* ---- tables -----------------------------------------------------------------
@@ -215,20 +215,15 @@ static void faults(void **state)
 int main(void)
 {
 	static struct test t[ARRAY_N(scenes) * ARRAY_N(damages)];
-	struct CMUnitTest tests[2 * ARRAY_N(t)];
+	struct group g = {0};
 
 	for (size_t i = 0; i < ARRAY_N(t); i++) {
 		t[i].scene = &scenes[i / ARRAY_N(damages)];
 		t[i].damage = &damages[i % ARRAY_N(damages)];
 		snprintf(t[i].name, sizeof t[i].name, "%s, %s",
 		    t[i].scene->format, t[i].damage->name);
-		tests[2 * i] = (struct CMUnitTest){.name = t[i].name,
-		    .test_func = crashes,
-		    .initial_state = &t[i]};
-		tests[2 * i + 1] = (struct CMUnitTest){.name = t[i].name,
-		    .test_func = faults,
-		    .initial_state = &t[i]};
+		group_add(&g, t[i].name, crashes, &t[i]);
+		group_add(&g, t[i].name, faults, &t[i]);
 	}
-	return _cmocka_run_group_tests(
-	    "mend", tests, ARRAY_N(tests), NULL, NULL);
+	return group_run(&g, "mend");
 }

@@ -15,6 +15,7 @@
 #include "effort.h"
 #include "formats/core/units.h"
 #include "formats/driver.h"
+#include "group.h"
 #include "hostio.h"
 #include "parts.h"
 #include "rng.h"
@@ -327,13 +328,10 @@ static void crashes(void **state)
 
 int main(void)
 {
-	struct CMUnitTest tests[ARRAY_N(scenes)];
+	struct group g = {0};
 
 	tmpdir_enter();
 	for (size_t i = 0; i < ARRAY_N(scenes); i++)
-		tests[i] = (struct CMUnitTest){.name = scenes[i].name,
-		    .test_func = crashes,
-		    .initial_state = (void *)(uintptr_t)&scenes[i]};
-	return _cmocka_run_group_tests(
-	    "merge", tests, ARRAY_N(scenes), NULL, NULL);
+		group_add(&g, scenes[i].name, crashes, &scenes[i]);
+	return group_run(&g, "merge");
 }

@@ -12,6 +12,7 @@
 #include "effort.h"
 #include "formats/core/units.h"
 #include "formats/image.h"
+#include "group.h"
 #include "rng.h"
 #include "tmpdir.h"
 
@@ -190,14 +191,11 @@ static void crashes(void **state)
 
 int main(void)
 {
-	struct CMUnitTest tests[ARRAY_N(scenes)];
+	struct group g = {0};
 
 	tmpdir_enter();
 	assert_int_equal(mkdir("s", 0700), 0);
 	for (size_t i = 0; i < ARRAY_N(scenes); i++)
-		tests[i] = (struct CMUnitTest){.name = scenes[i].name,
-		    .test_func = crashes,
-		    .initial_state = (void *)(uintptr_t)&scenes[i]};
-	return _cmocka_run_group_tests(
-	    "rebase", tests, ARRAY_N(scenes), NULL, NULL);
+		group_add(&g, scenes[i].name, crashes, &scenes[i]);
+	return group_run(&g, "rebase");
 }

@@ -3,6 +3,7 @@
 #include "check.h"
 #include "effort.h"
 #include "formats/core/units.h"
+#include "group.h"
 #include "mended.h"
 #include "qcow2raw.h"
 
@@ -169,19 +170,12 @@ static void device(void **state)
 
 int main(void)
 {
-	struct CMUnitTest tests[2 * ARRAY_N(damages) + 1];
-	size_t n = 0;
+	struct group g = {0};
 
 	for (size_t i = 0; i < ARRAY_N(damages); i++) {
-		void *d = (void *)(uintptr_t)&damages[i];
-
-		tests[n++] = (struct CMUnitTest){.name = damages[i].name,
-		    .test_func = crashes,
-		    .initial_state = d};
-		tests[n++] = (struct CMUnitTest){.name = damages[i].name,
-		    .test_func = faults,
-		    .initial_state = d};
+		group_add(&g, damages[i].name, crashes, &damages[i]);
+		group_add(&g, damages[i].name, faults, &damages[i]);
 	}
-	tests[n++] = (struct CMUnitTest)cmocka_unit_test(device);
-	return _cmocka_run_group_tests("repair", tests, n, NULL, NULL);
+	group_add(&g, "device", device, NULL);
+	return group_run(&g, "repair");
 }

@@ -6,7 +6,6 @@
  * what is cut off; no check finds more than leaks; and what new data is written
  * to is not in use.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -17,6 +16,7 @@
 #include "formats/core/units.h"
 #include "formats/core/zero.h"
 #include "formats/image.h"
+#include "group.h"
 #include "hostio.h"
 #include "rng.h"
 #include "tmpdir.h"
@@ -344,13 +344,10 @@ static void sizes(void **state)
 
 int main(void)
 {
-	struct CMUnitTest tests[ARRAY_N(scenes)];
+	struct group g = {0};
 
 	tmpdir_enter();
 	for (size_t i = 0; i < ARRAY_N(scenes); i++)
-		tests[i] = (struct CMUnitTest){.name = scenes[i].name,
-		    .test_func = sizes,
-		    .initial_state = (void *)(uintptr_t)&scenes[i]};
-	return _cmocka_run_group_tests(
-	    "resize", tests, ARRAY_N(scenes), NULL, NULL);
+		group_add(&g, scenes[i].name, sizes, &scenes[i]);
+	return group_run(&g, "resize");
 }

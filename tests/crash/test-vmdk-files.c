@@ -17,6 +17,7 @@
 #include "effort.h"
 #include "formats/core/units.h"
 #include "formats/image.h"
+#include "group.h"
 #include "ledger.h"
 #include "parts.h"
 #include "script.h"
@@ -315,21 +316,16 @@ static void repairs(void **state)
 
 int main(void)
 {
-	struct CMUnitTest tests[2 * ARRAY_N(scenes)];
-	size_t n = 0;
+	struct group g = {0};
 
 	tmpdir_enter();
 	assert_int_equal(mkdir("live", 0777), 0);
 	for (size_t i = 0; i < ARRAY_N(scenes); i++) {
-		const struct CMUnitTest test = {.name = scenes[i].name,
-		    .test_func = writes,
-		    .initial_state = (void *)(uintptr_t)&scenes[i]};
+		const struct scene *s = &scenes[i];
 
-		tests[n++] = test;
-		if (!scenes[i].sparse)
-			continue;
-		tests[n] = test;
-		tests[n++].test_func = repairs;
+		group_add(&g, s->name, writes, s);
+		if (s->sparse)
+			group_add(&g, s->name, repairs, s);
 	}
-	return _cmocka_run_group_tests("vmdk files", tests, n, NULL, NULL);
+	return group_run(&g, "vmdk files");
 }

@@ -27,6 +27,14 @@ bool peer_have(const char *program)
 	return false;
 }
 
+void peer_needs(const char *program)
+{
+	if (peer_have(program))
+		return;
+	printf("needs %s\n", program);
+	exit(77);
+}
+
 /* All that can be read; what does not fit is passed over. */
 static void drain(int fd, char *out, size_t out_len)
 {

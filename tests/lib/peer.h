@@ -8,6 +8,8 @@
 
 /* Is there a program of that name? */
 bool peer_have(const char *program);
+/* Where there is none, say so and end, as a test that is skipped. */
+void peer_needs(const char *program);
 /*
  * Run a program and wait; `argv` ends with NULL.  The start of what it prints,
  * stdout and stderr together, goes to out[0, out_len), ended with a NUL.

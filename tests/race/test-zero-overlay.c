@@ -12,6 +12,7 @@
 #include "check.h"
 #include "disk.h"
 #include "formats/core/units.h"
+#include "group.h"
 #include "peer.h"
 #include "tmpdir.h"
 
@@ -130,16 +131,12 @@ int main(void)
 {
 	static const char *const names[] = {
 	    "raw", "short raw", "long qcow2", "compressed", "chain"};
-	struct CMUnitTest tests[ARRAY_N(bases)];
+	struct group g = {0};
 
-	if (!peer_have("qemu-img") || !peer_have("qemu-io")) {
-		printf("needs qemu-img and qemu-io\n");
-		return 77;
-	}
+	peer_needs("qemu-img");
+	peer_needs("qemu-io");
 	tmpdir_enter();
 	for (size_t i = 0; i < ARRAY_N(bases); i++)
-		tests[i] = (struct CMUnitTest){.name = names[i],
-		    .test_func = over_base,
-		    .initial_state = (void *)(uintptr_t)&bases[i]};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+		group_add(&g, names[i], over_base, &bases[i]);
+	return group_run(&g, "zero-overlay");
 }
