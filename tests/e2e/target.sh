@@ -3,7 +3,7 @@
 # imgctl: what stands at the name of a target survives until the new file is
 # complete; and what is written in place all the same.
 . "$(dirname "$0")/../lib/e2e.sh"
-needs qemu-img prlimit python3
+needs nbdkit qemu-img prlimit python3
 
 mkdir work
 random_file src.raw 8388608
@@ -37,16 +37,24 @@ for sig in HUP INT TERM; do
 	untouched
 done
 
+# src.raw, of which nothing is read until there is a file `go`.
+start_nbdkit -r eval get_size='echo 8388608' \
+	pread="until [ -e $TMP/go ]; do sleep 0.05; done
+		dd if=$TMP/src.raw iflag=count_bytes,skip_bytes bs=64k \
+			skip=\$4 count=\$3 status=none"
+
 # One that is ignored stays ignored.
 (
 	trap '' HUP
-	exec "$IMGCTL" convert -r 8M src.raw work/target
+	exec "$IMGCTL" convert -f raw "$URI" work/target
 ) &
 pid=$!
 at_work
 kill -HUP "$pid"
+touch go
 wait "$pid"
 same src.raw work/target
+rm go
 cp old work/target
 
 # kill -9: a temporary file stays, but the target is whole.
@@ -69,11 +77,13 @@ for cmd in 'convert src.raw work/target' 'convert -c -O qcow2 src.raw work/targe
 done
 
 # USR1 asks for progress and harms nobody.
-"$IMGCTL" convert -r 4M src.raw work/target 2>usr1.log &
+"$IMGCTL" convert -f raw "$URI" work/target 2>usr1.log &
 pid=$!
 at_work
 kill -USR1 "$pid"
+touch go
 wait "$pid"
+stop_server
 grep -qE '^    \([0-9]+\.[0-9]{2}/100%\)$' usr1.log
 same src.raw work/target
 

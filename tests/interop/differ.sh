@@ -9,7 +9,7 @@ export IMGCTL IMGD
 
 differ()
 {
-	PATH=/usr/bin:$PATH python3 "$SRC/tests/interop/differ/differ.py" "$TMP"
+	/usr/bin/python3 "$SRC/tests/interop/differ/differ.py" "$TMP"
 }
 
 differ

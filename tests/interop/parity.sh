@@ -6,4 +6,4 @@
 needs qemu-img qemu-io python3 "$IMGCTL"
 
 export IMGCTL
-PATH=/usr/bin:$PATH python3 "$SRC/tests/interop/parity/parity.py" "$TMP"
+python3 "$SRC/tests/interop/parity/parity.py" "$TMP"

@@ -254,7 +254,8 @@ mkdir folder
 expect_exit 0 "$IMGCTL" compare folder/away.vhdx base.vhdx
 expect_exit 0 "$IMGCTL" info folder/away.vhdx
 expect_out 'backing file: ../base.vhdx (actual path: folder/../base.vhdx)'
-grep -qF '..\base.vhdx' <(tr -d '\0' <folder/away.vhdx | head -c 1M) ||
+tr -d '\0' <folder/away.vhdx >text
+grep -qaF '..\base.vhdx' text ||
 	fail "the locator does not have the path as Windows has it"
 
 # The keys of a locator, as Hyper-V has them: which path counts, and the second
@@ -312,7 +313,8 @@ locate parent_linkage=ZERO parent_linkage2=LINK 'relative_path=.\base.vhdx' \
 	'absolute_win32_path=D:\x\base.vhdx'
 expect_exit 0 "$IMGCTL" commit -q over.vhdx
 expect_exit 0 "$IMGCTL" compare over.vhdx base.vhdx
-tr -d '\0' <over.vhdx | head -c 3M | grep >/dev/null -aF 'D:\x\base.vhdx' ||
+tr -d '\0' <over.vhdx >text
+grep -qaF 'D:\x\base.vhdx' text ||
 	fail "commit has lost a path"
 mv base.kept base.vhdx
 mv kept.vhdx over.vhdx
