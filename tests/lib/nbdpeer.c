@@ -5,6 +5,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "asleep.h"
 #include "check.h"
 #include "faultfile.h"
 #include "formats/core/units.h"
@@ -87,6 +88,23 @@ void peer_end(struct peer *p)
 	clients_free(p->clients);
 	sched_free(p->sched);
 	img_drop(p->img);
+}
+
+static void *stop_clients(void *arg)
+{
+	struct peer_stop *s = arg;
+
+	atomic_store(&s->tid, gettid());
+	clients_stop(s->clients);
+	return NULL;
+}
+
+void peer_stop_begin(struct peer_stop *s, struct peer *p)
+{
+	s->clients = p->clients;
+	atomic_store(&s->tid, 0);
+	assert_int_equal(pthread_create(&s->thread, NULL, stop_clients, s), 0);
+	asleep_wait(&s->tid);
 }
 
 int peer_connect(struct peer *p)
@@ -267,6 +285,18 @@ uint16_t peer_go(int fd)
 		peer_option_reply(fd, NBD_OPT_GO, NBD_REP_INFO, b);
 	peer_option_reply(fd, NBD_OPT_GO, NBD_REP_ACK, b);
 	return flags;
+}
+
+bool peer_ask_at_once(int fd, uint32_t opt, void *reply, size_t len)
+{
+	static const uint8_t begin[] = "\0\0\0\3IHAVEOPT";
+	uint8_t b[20] = {0}, greeting[18];
+
+	memcpy(b, begin, 12);
+	put_be32(b + 12, opt);
+	send(fd, b, sizeof b, MSG_NOSIGNAL);
+	peer_recv(fd, greeting, sizeof greeting);
+	return recv(fd, reply, len, MSG_WAITALL) == (ssize_t)len;
 }
 
 void peer_negotiate(int fd, bool structured, bool contexts)

@@ -8,6 +8,8 @@
 #ifndef TEST_NBDPEER_H
 #define TEST_NBDPEER_H
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -48,6 +50,14 @@ void peer_start(struct peer *p, const struct peer_setup *how);
 void peer_end(struct peer *p);
 /* A connected client. */
 int peer_connect(struct peer *p);
+/* In a thread of its own; returns when all clients are told, and it waits for
+ * them.  The thread is the caller's to join. */
+struct peer_stop {
+	pthread_t thread;
+	struct clients *clients;
+	_Atomic pid_t tid;
+};
+void peer_stop_begin(struct peer_stop *s, struct peer *p);
 /* Waits until that many clients are left. */
 void peer_wait_clients(struct peer *p, unsigned n);
 
@@ -83,6 +93,12 @@ void peer_set_contexts(
     int fd, const char *const *names, size_t n, uint32_t *ids);
 /* GO with the export ""; returns the transmission flags. */
 uint16_t peer_go(int fd);
+/*
+ * Greets and asks an option without data in one piece, and takes the `len`
+ * bytes that answer it; false: the server hung up, as it does with one who is
+ * slow.
+ */
+bool peer_ask_at_once(int fd, uint32_t opt, void *reply, size_t len);
 /* All of it, up to transmission of the export "". */
 void peer_negotiate(int fd, bool structured, bool contexts);
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "actor.h"
+#include "asleep.h"
 #include "check.h"
 
 static int act(struct actor *a)
@@ -35,6 +36,7 @@ static void *run(void *arg)
 {
 	struct actor *a = arg;
 
+	atomic_store(&a->tid, gettid());
 	a->rc = act(a);
 	atomic_store(&a->done, true);
 	return NULL;
@@ -44,12 +46,13 @@ void actor_start(struct actor *a)
 {
 	a->e = (struct err)ERR_INIT;
 	atomic_store(&a->done, false);
+	atomic_store(&a->tid, 0);
 	assert_int_equal(pthread_create(&a->thread, NULL, run, a), 0);
 }
 
 void actor_waits(struct actor *a)
 {
-	usleep(20000);
+	asleep_wait(&a->tid);
 	assert_false(atomic_load(&a->done));
 }
 

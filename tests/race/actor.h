@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/types.h>
 
 #include "formats/image.h"
 
@@ -28,15 +29,14 @@ struct actor {
 	int rc;
 	struct err e;
 	_Atomic bool done;
+	_Atomic pid_t tid;
 	pthread_t thread;
 };
 
 /* Starts; what the fields above `rc` say. */
 void actor_start(struct actor *a);
-/*
- * Gives it time to come to where it has to wait; fails the test if it ended
- * instead.  (Not that it did not get there yet.)
- */
+/* Returns when it has come to where it has to wait; fails the test if it ended
+ * instead. */
 void actor_waits(struct actor *a);
 /* Waits for it; the result of the operation, with a->e. */
 int actor_join(struct actor *a);

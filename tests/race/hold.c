@@ -61,11 +61,12 @@ void hold_wait(struct hold *h)
 	struct timespec until;
 	int rc = 0;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += WAIT_MAX;
 	mutex_lock(&h->lock);
 	while (!h->held && !rc)
-		rc = pthread_cond_timedwait(&h->changed, &h->lock.m, &until);
+		rc = pthread_cond_clockwait(
+		    &h->changed, &h->lock.m, CLOCK_MONOTONIC, &until);
 	mutex_unlock(&h->lock);
 	if (rc)
 		fail_msg("the call that was to be held did not come");

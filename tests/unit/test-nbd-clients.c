@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Clients, byte by byte: many requests at once, clients that leave in the
- * middle, that do not read or do not come to the point, and a server that
- * ends.
+ * middle or do not read, and a server that ends meanwhile.
  */
 #include <pthread.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -18,8 +16,7 @@
 enum { READ, WRITE, DISC, FLUSH, TRIM, CACHE, ZERO, STATUS };
 enum { FUA = 1, DONE = 1, DATA = 1 };
 
-#define WIRE_ESHUTDOWN	      108u
-#define WIRE_REP_ERR_SHUTDOWN 0x80000007u
+#define WIRE_ESHUTDOWN 108u
 
 struct fixture {
 	struct peer peer;
@@ -230,27 +227,20 @@ static void test_flood(void **state)
 	end(&f);
 }
 
-static void *stop_clients(void *arg)
-{
-	clients_stop(arg);
-	return NULL;
-}
-
 /* A server that ends answers all that it has taken: what was in flight, and
    ESHUTDOWN for the rest. */
 static void test_stop(void **state)
 {
 	static uint8_t buf[PEER_SIZE];
 	unsigned done = 0, refused = 0;
-	pthread_t stopper;
+	struct peer_stop stop;
 	struct fixture f;
 
 	(void)state;
 	begin(&f, false);
 	ask_too_much(f.fd);
 	assert_int_equal(recv(f.fd, buf, 1, MSG_PEEK), 1);
-	pthread_create(&stopper, NULL, stop_clients, f.peer.clients);
-	usleep(300000);
+	peer_stop_begin(&stop, &f.peer);
 	for (; recv(f.fd, buf, 1, MSG_PEEK) > 0; done++) {
 		peer_recv(f.fd, buf, 16);
 		if (be32(buf + 4) == WIRE_ESHUTDOWN)
@@ -260,135 +250,7 @@ static void test_stop(void **state)
 	}
 	assert_true(refused > 0);
 	assert_true(done > refused);
-	pthread_join(stopper, NULL);
-	end(&f);
-}
-
-/* ---- the handshake's deadline ------------------------------------------ */
-
-static void begin_limited(struct fixture *f, unsigned limit_ms)
-{
-	peer_start(&f->peer, &(struct peer_setup){.limit_ms = limit_ms});
-	f->fd = peer_connect(&f->peer);
-}
-
-/* Is the server gone before `n` pieces are sent, one each `ms`? */
-static bool is_dropped(
-    int fd, const void *piece, size_t len, unsigned n, unsigned ms)
-{
-	static uint8_t reply[1 << 18];
-	ssize_t got;
-
-	while (n--) {
-		if (send(fd, piece, len, MSG_NOSIGNAL) < 0)
-			return true;
-		usleep(ms * 1000);
-		got = recv(fd, reply, sizeof reply, MSG_DONTWAIT);
-		if (!got || (got < 0 && errno != EAGAIN))
-			return true;
-	}
-	return false;
-}
-
-/* Neither silence, nor a byte now and then, nor options without end keep a
-   connection. */
-static void test_deadline(void **state)
-{
-	static uint8_t options[16 * 1000];
-	uint8_t greeting[18];
-	struct fixture f;
-	int fd;
-
-	(void)state;
-	for (size_t i = 0; i < sizeof options; i += 16)
-		memcpy(options + i, "IHAVEOPT\0\0\0\3\0\0\0", 16);
-	begin_limited(&f, 200);
-	peer_recv(f.fd, greeting, sizeof greeting);
-	peer_expect_end(f.fd);
-	fd = peer_connect(&f.peer);
-	peer_greet(fd, 3);
-	assert_true(is_dropped(fd, "I", 1, 500, 10));
-	close(fd);
-	fd = peer_connect(&f.peer);
-	peer_greet(fd, 3);
-	assert_true(is_dropped(fd, options, sizeof options, 500, 0));
-	close(fd);
-	peer_wait_clients(&f.peer, 0);
-	end(&f);
-}
-
-/* The limit is for the negotiation only. */
-static void test_deadline_met(void **state)
-{
-	struct fixture f;
-
-	(void)state;
-	begin_limited(&f, 200);
-	peer_negotiate(f.fd, true, false);
-	usleep(300000);
-	peer_request(f.fd, FLUSH, 0, 1, 0, 0);
-	peer_expect_done(f.fd, 1);
-	end(&f);
-}
-
-/* A server that ends does not wait for those who have not begun. */
-static void test_stop_in_handshake(void **state)
-{
-	time_t start = time(NULL);
-	struct fixture f;
-
-	(void)state;
-	begin_limited(&f, 0);
-	peer_greet(f.fd, 3);
-	peer_send(f.fd, "IHAV", 4);
-	clients_stop(f.peer.clients);
-	assert_true(time(NULL) - start < 10);
-	peer_expect_end(f.fd);
-	end(&f);
-}
-
-/* One who asks while the server ends is told, also when half of the question
-   came before. */
-static void test_stop_is_told(void **state)
-{
-	uint8_t reply[4096];
-	pthread_t stopper;
-	struct fixture f;
-
-	(void)state;
-	begin_limited(&f, 0);
-	peer_greet(f.fd, 3);
-	peer_send(f.fd, "IHAVEOPT", 8);
-	pthread_create(&stopper, NULL, stop_clients, f.peer.clients);
-	usleep(50000);
-	peer_send(f.fd, "\0\0\0\3\0\0\0", 8);
-	assert_int_equal(
-	    peer_option_reply(f.fd, NBD_OPT_LIST, WIRE_REP_ERR_SHUTDOWN, reply),
-	    23);
-	assert_memory_equal(reply, "server is shutting down", 23);
-	peer_expect_option(
-	    f.fd, NBD_OPT_GO, "\0\0\0\0\0", 6, WIRE_REP_ERR_SHUTDOWN);
-	peer_expect_option(f.fd, NBD_OPT_ABORT, NULL, 0, NBD_REP_ACK);
-	peer_expect_end(f.fd);
-	pthread_join(stopper, NULL);
-	end(&f);
-}
-
-/* EXPORT_NAME has no reply but an export. */
-static void test_stop_without_word(void **state)
-{
-	pthread_t stopper;
-	struct fixture f;
-
-	(void)state;
-	begin_limited(&f, 0);
-	peer_greet(f.fd, 3);
-	peer_send(f.fd, "IHAVEOPT", 8);
-	pthread_create(&stopper, NULL, stop_clients, f.peer.clients);
-	usleep(50000);
-	peer_send(f.fd, "\0\0\0\1\0\0\0", 8);
-	peer_expect_end(f.fd);
-	pthread_join(stopper, NULL);
+	pthread_join(stop.thread, NULL);
 	end(&f);
 }
 
@@ -402,11 +264,6 @@ int main(void)
 	    cmocka_unit_test(test_stalled),
 	    cmocka_unit_test(test_flood),
 	    cmocka_unit_test(test_stop),
-	    cmocka_unit_test(test_deadline),
-	    cmocka_unit_test(test_deadline_met),
-	    cmocka_unit_test(test_stop_in_handshake),
-	    cmocka_unit_test(test_stop_is_told),
-	    cmocka_unit_test(test_stop_without_word),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
