@@ -3,11 +3,12 @@
     hostile.py IMGCTL IMGD < LIST
 
 What tests/lib/hostile.py has made is opened, looked at, checked, repaired and
-written: each command takes little memory and time, and gives a right result
-or one message.
+written: each command takes little memory and time of the processor, ends, and
+gives a right result or one message.
 """
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -33,12 +34,17 @@ def end_of(path):
         return f.read().decode(errors="replace")
 
 
+def limit_time():
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+
+
 def run(codes, *cmd):
     """What it printed; it ended in the limits with one of these codes."""
     with open("out", "wb") as out, open("err", "wb") as err:
-        p = subprocess.Popen(cmd, stdout=out, stderr=err)
+        p = subprocess.Popen(cmd, stdout=out, stderr=err,
+                             preexec_fn=limit_time)
     signal.signal(signal.SIGALRM, lambda *_: p.kill())
-    signal.alarm(SECONDS)
+    signal.alarm(6 * SECONDS)
     _, status, usage = os.wait4(p.pid, 0)
     signal.alarm(0)
     p.returncode = os.waitstatus_to_exitcode(status)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Disks as large as the formats go: tables that are not held in memory.
 . "$(dirname "$0")/../lib/e2e.sh"
-needs python3 "$IMGCTL"
+needs prlimit python3 "$IMGCTL"
 
 limit=65536 # KiB
 if grep -q __asan_init "$IMGCTL" || grep -q __tsan_init "$IMGCTL"; then
@@ -36,7 +36,7 @@ rm large copy
 while read -r format options; do
 	within create -q -f "$format" -o "$options" large
 	# To be opened is not to be read.
-	timeout 5 "$IMGCTL" info -f "$format" large >/dev/null ||
+	prlimit --cpu=2 "$IMGCTL" info -f "$format" large >/dev/null ||
 		fail "info of $format"
 	within bench -q -f "$format" -w -c 8 -s 4096 -S 90G --pattern=7 large
 	within map -f "$format" --output=json large

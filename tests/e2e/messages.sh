@@ -35,7 +35,7 @@ jq -r .message err | grep -qF "'$shown' and probing" || fail "$(cat -v err)"
 # refuse CMD...: it fails with one message.
 refuse()
 {
-	expect_exit 1 timeout 10 "$@"
+	expect_exit 1 timeout 60 "$@"
 	said 1
 }
 

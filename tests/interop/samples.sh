@@ -6,11 +6,12 @@
 needs prlimit qemu-img e2fsck nbdkit "$IMGCTL" "$PLUGIN"
 needs_samples
 
-# bounded CMD...: 10 seconds of processor time, 1 GiB of memory; the exit code.
+# bounded CMD...: 10 seconds of processor time, 1 GiB of memory, and an end; the
+# exit code.
 bounded()
 {
 	local rc=0
-	prlimit --cpu=10 --as=$((1 << 30)) timeout 20 "$@" \
+	prlimit --cpu=10 --as=$((1 << 30)) timeout 120 "$@" \
 		>out 2>err || rc=$?
 	return $rc
 }

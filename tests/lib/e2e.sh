@@ -222,8 +222,8 @@ start_server()
 	"$@" >"$log" 2>&1 </dev/null &
 	SERVER_PID=$!
 	on_exit kill_server "$SERVER_PID"
-	wait_until listening_or_gone "$SOCK" "$SERVER_PID" || true
-	if ! listening "$SOCK"; then
+	if ! wait_until listening_or_gone "$SOCK" "$SERVER_PID" ||
+		! kill -0 "$SERVER_PID" 2>/dev/null; then
 		cat "$log" >&2
 		fail "the server does not listen: $*"
 	fi
