@@ -11,9 +11,10 @@
  * How a client asks is a habit: one that waits for each reply (one_by_one) is
  * served without help from other threads, and waited for more eagerly.
  *
- * Reading ends for good at a DISC, the end of the stream, a broken request or
- * a stop; then the reader waits for the replies to go, with a limit for a
- * client that does not take them.
+ * Reading ends for good at a DISC, the end of the stream, or a broken request;
+ * then the reader waits for the replies to go, with a limit for a client that
+ * does not take them.  A stop ends the stream where it is: what has arrived by
+ * then is answered, and not much of what a client sends nevertheless.
  */
 #include <errno.h>
 #include <poll.h>
@@ -41,8 +42,9 @@
 #include "stream.h"
 
 #define IN_LEN	 (64 * KiB)
-#define HABIT_N	 8    /* requests that show how a client asks */
-#define DRAIN_MS 5000 /* then a client that takes no reply is dropped */
+#define HABIT_N	 8	   /* requests that show how a client asks */
+#define LATE_MAX (8 * MiB) /* more than a socket holds */
+#define DRAIN_MS 5000	   /* then a client that takes no reply is dropped */
 
 struct conn {
 	struct stream *stream;
@@ -64,6 +66,7 @@ struct conn {
 	uint64_t skip;	      /* bytes of payload to ignore      */
 	bool long_data;	      /* the last one did not fit into `in` */
 	size_t in_at, in_end; /* what is not looked at yet       */
+	size_t late;	      /* bytes read since the stop       */
 	bool ahead;	      /* the next request came before a reply   */
 	unsigned waited_n;    /* requests in a row that did not         */
 	struct spin spin;
@@ -260,9 +263,6 @@ static void parse(struct conn *c, struct task_list *arrived)
 	memmove(c->in, c->in + c->in_at, c->in_end - c->in_at);
 	c->in_end -= c->in_at;
 	c->in_at = 0;
-	/* What arrives now came after the stop. */
-	if (c->stopping && !c->full)
-		stop_reading(c);
 }
 
 /* ---- the reader -------------------------------------------------------- */
@@ -289,6 +289,10 @@ static bool receive(struct conn *c, bool wait)
 		c->filled += (size_t)n;
 	else
 		c->in_end += (size_t)n;
+	if (n > 0 && !r && c->stopping)
+		c->late += (size_t)n;
+	if (c->late > LATE_MAX)
+		stop_reading(c);
 	return true;
 }
 

@@ -363,6 +363,18 @@ static int encrypt(struct asker *a, const struct tls_creds *creds,
 	return rc;
 }
 
+/* The server has closed what it opened for us when it lets us go, or hangs up:
+   to do so without a word is allowed. */
+static int leave(struct asker *a, struct reply *r, struct err *e)
+{
+	struct err ignored = ERR_INIT;
+
+	if (ask(a, NBD_OPT_ABORT, NULL, 0, e))
+		return -1;
+	get_reply(a, NBD_OPT_ABORT, r, &ignored);
+	return 0;
+}
+
 static int negotiate(struct asker *a, const struct tls_creds *creds,
     struct reply *r, struct err *e)
 {
@@ -386,7 +398,7 @@ static int negotiate(struct asker *a, const struct tls_creds *creds,
 		    ask_about(a, x, NBD_OPT_LIST_META_CONTEXT, r, e))
 			return -1;
 	}
-	return ask(a, NBD_OPT_ABORT, NULL, 0, e);
+	return leave(a, r, e);
 }
 
 int query_run(

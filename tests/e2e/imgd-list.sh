@@ -139,6 +139,30 @@ expect_err 'an export without a name'
 hostile "$greeting$ack$reply\\0\\0\\0\\3\\x80\\0\\0\\2\\0\\0\\0\\3no\\x1b"
 expect_err 'server reported: no?'
 
+# It waits to be let go: what the server opened for it is closed then.
+next_socket
+python3 - "$SOCK" <<'END' &
+import os, socket, struct, sys, time
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen()
+c = s.accept()[0]
+c.sendall(b"NBDMAGICIHAVEOPT\0\3")
+c.recv(4, socket.MSG_WAITALL)
+option = 0
+while option != 2:
+    option, = struct.unpack(">8xI4x", c.recv(16, socket.MSG_WAITALL))
+    if option == 2:
+        time.sleep(0.2)
+        open("closed", "w").close()
+    c.sendall(struct.pack(">QIII", 0x3e889045565a9, option, 1, 0))
+END
+on_exit kill_server $!
+wait_until listening "$SOCK"
+expect_exit 0 timeout 20 "$IMGD" -L -k "$SOCK"
+expect_out 'exports available: 0'
+[ -e closed ]
+
 # What does not go together.
 check()
 {

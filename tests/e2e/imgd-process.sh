@@ -185,9 +185,9 @@ for limit in 0 2147483647; do
 done
 
 # What a client was told is written is in the file when the server has ended,
-# and what it had asked for at that moment is answered.
-start_imgd -f raw disk.raw
-python3 - "$SOCK" "$SERVER_PID" <<'END'
+# and what it had asked for at that moment is answered, also where the server
+# has not had the time to look at it.
+cat >asked.py <<'END'
 import os, signal, socket, struct, sys
 s = socket.socket(socket.AF_UNIX)
 s.connect(sys.argv[1])
@@ -204,17 +204,22 @@ def get(n):
 get(18)
 s.sendall(struct.pack(">I8sII", 3, b"IHAVEOPT", 1, 0))
 get(10)
+pid, late = int(sys.argv[2]), sys.argv[3] == "late"
+n = 30 if late else 100
+if late:
+    os.kill(pid, signal.SIGSTOP)
 s.sendall(b"".join(
     struct.pack(">IHHQQI", 0x25609513, 0, 1, i, i * 4096, 4096) + b"z" * 4096
-    for i in range(100)))
-first = get(16)
-os.kill(int(sys.argv[2]), signal.SIGTERM)
-replies = [first]
+    for i in range(n)))
+replies = [] if late else [get(16)]
+os.kill(pid, signal.SIGTERM)
+os.kill(pid, signal.SIGCONT)
 try:
     while True:
         replies.append(get(16))
 except EOFError:
     pass
+assert len(replies) == n, len(replies)
 with open("told", "w") as f:
     for r in replies:
         magic, error, i = struct.unpack(">IIQ", r)
@@ -222,14 +227,18 @@ with open("told", "w") as f:
         if not error:
             print(i, file=f)
 END
-wait "$SERVER_PID"
-python3 - <<'END'
-with open("disk.raw", "rb") as f:
-    for line in open("told"):
-        f.seek(int(line) * 4096)
-        assert f.read(4096) == b"z" * 4096
-END
-echo "$(wc -l <told) of 100 writes done"
+for when in soon late; do
+	start_imgd -f raw disk.raw
+	python3 asked.py "$SOCK" "$SERVER_PID" $when
+	wait "$SERVER_PID"
+	python3 - <<-'END'
+	with open("disk.raw", "rb") as f:
+	    for line in open("told"):
+	        f.seek(int(line) * 4096)
+	        assert f.read(4096) == b"z" * 4096
+	END
+	echo "$when: $(wc -l <told) writes done"
+done
 
 # A client that negotiates meanwhile is told.
 start_imgd -f raw disk.raw
