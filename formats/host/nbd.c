@@ -251,20 +251,30 @@ static bool next_once(struct nbd_job *job, struct nbd_cmd *cmd)
 	return job->at.len && job->at.len--;
 }
 
+/* The first n changes.  They are not durable while the flush is on its way: if
+ * the connection is lost then, another server's word for it is worth nothing.
+ */
+static void made_durable(struct nbd_store *s, uint64_t n)
+{
+	uint64_t old = atomic_load(&s->durable);
+
+	while (old < n && !atomic_compare_exchange_weak(&s->durable, &old, n))
+		;
+}
+
 static int remote_sync(struct hostfile *f, struct err *e)
 {
 	struct nbd_store *s = f->priv;
 	struct nbd_job job = {
 	    .next = next_once, .at = {.len = 1}, .cmd = {.op = NBD_OP_FLUSH}};
-	bool dirty;
+	uint64_t before = atomic_load(&s->changes);
 
 	if (!s->facts.flush)
 		return 0;
-	dirty = atomic_exchange(&s->dirty, false);
-	if (!nbd_run(s, &job, e) && !job.error)
+	if (!nbd_run(s, &job, e) && !job.error) {
+		made_durable(s, before);
 		return 0;
-	if (dirty)
-		atomic_store(&s->dirty, true);
+	}
 	if (job.error)
 		return err_sys(e, job.error, "%s: could not sync", f->name);
 	err_prefix(e, "%s: could not sync: ", f->name);

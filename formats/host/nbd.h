@@ -95,9 +95,10 @@ struct nbd_store {
 	const char *name; /* the host file's */
 	bool wants_depth; /* of what the server has */
 	struct nbd_facts facts;
-	_Atomic bool dirty;	 /* written since the last flush began */
-	_Atomic bool lost;	 /* what was written may be gone       */
-	_Atomic unsigned conn_n; /* that may be opened */
+	_Atomic uint64_t changes; /* acknowledged, not yet durable then     */
+	_Atomic uint64_t durable; /* so many of these came before a flush   */
+	_Atomic bool lost;	  /* what was written may be gone           */
+	_Atomic unsigned conn_n;  /* that may be opened */
 	struct nbd_conn conn[NBD_CONN_MAX];
 	struct nbd_status *status; /* nbd_status.c */
 	struct range_locks blocks; /* of servers with blocks: that change */

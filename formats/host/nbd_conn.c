@@ -73,12 +73,16 @@ static void drop(struct nbd_conn *c) REQUIRES(&c->lock)
 
 bool nbd_conn_lost(struct nbd_conn *c)
 {
-	const struct nbd_lib *lib = c->store->lib;
+	struct nbd_store *s = c->store;
 
 	if (!c->h)
 		return true;
-	if (!lib->aio_is_dead(c->h) && !lib->aio_is_closed(c->h))
+	if (!s->lib->aio_is_dead(c->h) && !s->lib->aio_is_closed(c->h))
 		return false;
+	/* At once: nobody may flush on the next connection before. */
+	if (!s->address.reconnect_s &&
+	    atomic_load(&s->changes) != atomic_load(&s->durable))
+		atomic_store(&s->lost, true);
 	drop(c);
 	return true;
 }

@@ -167,6 +167,20 @@ static struct nbd_conn *choose(struct nbd_store *s)
 	return best;
 }
 
+static bool changes(enum nbd_op op)
+{
+	return op == NBD_OP_WRITE || op == NBD_OP_ZERO || op == NBD_OP_TRIM;
+}
+
+/* Acknowledged is not yet durable; counted before the loss of the connection
+ * can be seen. */
+static void ran(struct nbd_conn *c, const struct nbd_job *job)
+    REQUIRES(&c->lock)
+{
+	if (changes(job->cmd.op) && !(job->cmd.flags & LIBNBD_CMD_FLAG_FUA))
+		atomic_fetch_add(&c->store->changes, 1);
+}
+
 /* Fewer connections than we would like are no error. */
 static int connect_extra(struct nbd_conn *c) REQUIRES(&c->lock)
 {
@@ -193,6 +207,8 @@ static enum outcome try_once(
 		out = NO_EXTRA;
 	else if (!run_on(c, job))
 		out = c->stalled ? STALLED : LOST;
+	else
+		ran(c, job);
 	if (out == LOST || out == STALLED)
 		memcpy(job->why, c->why, sizeof job->why);
 	nbd_conn_pass(c);
@@ -201,11 +217,6 @@ static enum outcome try_once(
 }
 
 /* ---- jobs ---------------------------------------------------------------- */
-
-static bool changes(enum nbd_op op)
-{
-	return op == NBD_OP_WRITE || op == NBD_OP_ZERO || op == NBD_OP_TRIM;
-}
 
 static int refuse_lost(
     const struct nbd_job *job, const struct nbd_store *s, struct err *e)
@@ -227,8 +238,6 @@ static bool may_retry(
 
 	if (out == NO_EXTRA)
 		return true;
-	if (!limit && atomic_load(&s->dirty))
-		atomic_store(&s->lost, true);
 	if (!limit)
 		return out == LOST && !tries;
 	if (nbd_now_ms() - begun_ms >= limit)
@@ -249,14 +258,6 @@ static int give_up(const struct nbd_job *job, enum outcome out, struct err *e)
 	return -1;
 }
 
-/* Acknowledged is not yet durable. */
-static int ran(struct nbd_store *s, const struct nbd_job *job)
-{
-	if (changes(job->cmd.op) && !(job->cmd.flags & LIBNBD_CMD_FLAG_FUA))
-		atomic_store(&s->dirty, true);
-	return 0;
-}
-
 int nbd_run(struct nbd_store *s, struct nbd_job *job, struct err *e)
 {
 	const struct nbd_place start = job->at;
@@ -273,7 +274,7 @@ int nbd_run(struct nbd_store *s, struct nbd_job *job, struct err *e)
 		out = try_once(c, job, e);
 		atomic_fetch_sub(&c->jobs, 1);
 		if (out == RAN)
-			return ran(s, job);
+			return 0;
 		if (!may_retry(s, out, tries, begun_ms))
 			return give_up(job, out, e);
 		err_clear(e);

@@ -159,6 +159,9 @@ try 0 compare -f raw -F raw new.raw "$URI"
 bad close-writes
 try 1 bench -f raw -w -d 1 -c 100 "$URI"
 expect_err "perhaps what was written since the last flush"
+bad close-flush
+try 1 convert -t none -n -O raw new.raw "$URI"
+expect_err "perhaps what was written since the last flush"
 bad close-writes-again
 try 0 bench -w -d 1 -c 100 --image-opts \
 	"driver=raw,file.driver=nbd,file.path=$SOCK,file.reconnect-delay=5"

@@ -273,6 +273,8 @@ class Connection:
             if what == "close-flushed" and kind == WRITE and \
                     self.server.flushed and self.number == 1:
                 raise Gone
+            if what == "close-flush" and kind == FLUSH and self.number == 1:
+                raise Gone
             self.server.flushed |= kind == FLUSH
             if what in ("close-writes", "close-writes-again",
                         "only-fua-close") and kind == WRITE and \
