@@ -17,10 +17,13 @@ THEIRS=$(command -v qemu-img)
 
 # Advice has no prefix and ends its line; the list of suffixes is advice.  That
 # a file could not be opened is said never, once or twice.  Only we know who
-# holds a lock, and say what to do about bitmaps.  Only it has modules.
+# holds a lock, and say what to do about bitmaps.  Only it has modules, and says
+# that a file system takes no hints.
 plain_err()
 {
-	sed -i -e '/^qemu: module block-/d' -e 's/^qemu-img: kilobytes, /kilobytes, /' \
+	sed -i -e '/^qemu: module block-/d' \
+		-e '/warning: Failed to set extent size hint: /d' \
+		-e 's/^qemu-img: kilobytes, /kilobytes, /' \
 		-e "s/\(Could not open '[^']*': \)\1/\1/" \
 		-e "s/Could not open '[^']*': \(Failed to \)/\1/" \
 		-e '/^It is in use by process /d' \
