@@ -279,9 +279,10 @@ static int shake_hands(struct nbd_conn *c, uint64_t ms, struct err *e)
 			    "NBD server does not answer");
 		fd.fd = lib->aio_get_fd(c->h);
 		fd.events = wanted_events(c);
-		connected = is_connected(fd.fd);
 		if (poll(&fd, 1, (int)min_u64(end - now, 1000)) <= 0)
 			continue;
+		/* One step may lead from here to the end of it all. */
+		connected = is_connected(fd.fd);
 		if (fd.events & POLLIN && fd.revents & ~POLLOUT)
 			rc = lib->aio_notify_read(c->h);
 		else

@@ -215,3 +215,33 @@ try 1 convert -S 0 -f raw "$URI" old.raw
 expect_err "Input/output error"
 start_nbdkit --filter=error memory 1M error-extents-rate=100% error=EIO
 try 1 map -f raw --output=json "$URI"
+
+# Connected and let down before we look again: it is not that there was no
+# connection.  (One that waits is all that the server has room for.)
+expect_exit 0 python3 - "$IMGCTL" <<'END'
+import os, signal, socket, subprocess, sys, time
+
+def connecting(port):
+    with open("/proc/net/tcp") as f:
+        return any(x[2] == "0100007F:%04X" % port and x[3] == "02"
+                   for x in map(str.split, f))
+
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+s.listen(0)
+port = s.getsockname()[1]
+waiting = socket.create_connection(s.getsockname())
+client = subprocess.Popen([sys.argv[1], "info", f"nbd://127.0.0.1:{port}"],
+                          stderr=subprocess.PIPE, text=True)
+while not connecting(port):
+    assert client.poll() is None
+    time.sleep(0.01)
+os.kill(client.pid, signal.SIGSTOP)
+s.accept()
+late = s.accept()[0]
+late.sendall(b"not NBD!" * 10)
+late.close()
+os.kill(client.pid, signal.SIGCONT)
+print(client.communicate(timeout=20)[1])
+END
+expect_out 'NBD negotiation failed'
