@@ -39,7 +39,8 @@
 #include "sched.h"
 #include "tls.h"
 
-#define KEPT_LEN    (4 * MiB) /* of free memory, for each thread that had more */
+#define ARENAS_MAX  8	      /* parts of the heap, shared by all threads */
+#define KEPT_LEN    (4 * MiB) /* of free memory, in each of them */
 #define WORKERS_MAX 16
 
 struct server {
@@ -381,7 +382,9 @@ int main(int argc, char **argv)
 
 	log_init(base_name(argv[0]));
 	/* A buffer that was just sent is the next one that is needed: do not
-	   give it back to the system meanwhile. */
+	   give it back to the system meanwhile.  But what is kept must not
+	   grow with the processors. */
+	mallopt(M_ARENA_MAX, ARENAS_MAX);
 	mallopt(M_MMAP_THRESHOLD, KEPT_LEN);
 	mallopt(M_TRIM_THRESHOLD, KEPT_LEN);
 	if (object_hide(argc, argv, &e)) {
