@@ -98,7 +98,8 @@ for option in '-d' '-f raw raw.img -c'; do
 	expect_err 'modprobe nbd'
 	device "$TMP/raw.img" "$TMP/raw.img: not a block device"
 	device /dev/null '/dev/null: not a block device'
-	other=$(ls /dev/loop0 /dev/[vs]da 2>/dev/null | head -n 1)
+	other=$(find /dev -maxdepth 1 -type b '(' -name loop0 -o -name '[vs]da' ')' \
+		-print -quit)
 	[ -z "$other" ] || device "$other" 'not a network block device'
 done
 expect_exit 1 "$IMGD" -c /dev/nbd0 --disconnect raw.img
