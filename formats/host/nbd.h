@@ -75,8 +75,9 @@ struct nbd_store;
 
 struct nbd_conn {
 	struct nbd_store *store;
-	_Atomic unsigned jobs; /* that use it, or wait for it */
-	struct mutex lock;     /* for what follows, and for calls of libnbd */
+	_Atomic unsigned jobs;	/* that use it, or wait for it */
+	_Atomic uint64_t since; /* changes before it was opened; most: closed */
+	struct mutex lock;	/* for what follows, and for calls of libnbd */
 	pthread_cond_t changed;
 	struct nbd_handle *h; /* NULL: not connected */
 	unsigned serial;      /* changes with h */

@@ -38,6 +38,7 @@ void nbd_conn_init(struct nbd_conn *c, struct nbd_store *s)
 {
 	c->store = s;
 	c->wake = -1;
+	atomic_store(&c->since, UINT64_MAX);
 	mutex_init(&c->lock);
 	lock_must(pthread_cond_init(&c->changed, NULL));
 }
@@ -66,6 +67,7 @@ static void drop(struct nbd_conn *c) REQUIRES(&c->lock)
 	if (c->h)
 		c->store->lib->close(c->h);
 	c->h = NULL;
+	atomic_store(&c->since, UINT64_MAX);
 	c->serial++;
 	nbd_conn_wake(c);
 	lock_must(pthread_cond_broadcast(&c->changed));
@@ -393,10 +395,12 @@ int nbd_conn_open(struct nbd_conn *c, uint64_t ms, struct err *e)
 		connect_failed(c->store, false, e);
 	else if (!shake_hands(c, ms, e) && !accept_facts(c, e))
 		c->alive_ms = nbd_now_ms();
-	if (!err_is_set(e))
-		return 0;
-	drop(c);
-	return -1;
+	if (err_is_set(e)) {
+		drop(c);
+		return -1;
+	}
+	atomic_store(&c->since, atomic_load(&c->store->changes));
+	return 0;
 }
 
 void nbd_conn_close(struct nbd_conn *c)

@@ -150,8 +150,19 @@ static bool run_on(struct nbd_conn *c, struct nbd_job *job) REQUIRES(&c->lock)
 
 /* ---- connections --------------------------------------------------------- */
 
+/*
+ * A flush is for a connection that was there before what it makes durable was
+ * written.  A newer one may be to a server that was started since, which has
+ * nothing to flush; and nobody may have looked yet whether the old one is lost.
+ */
+static bool may_carry(const struct nbd_conn *c, enum nbd_op op)
+{
+	return op != NBD_OP_FLUSH ||
+	       atomic_load(&c->since) <= atomic_load(&c->store->durable);
+}
+
 /* One that nobody uses, or the least used one. */
-static struct nbd_conn *choose(struct nbd_store *s)
+static struct nbd_conn *choose(struct nbd_store *s, enum nbd_op op)
 {
 	unsigned n = atomic_load(&s->conn_n), best_jobs = UINT32_MAX;
 	struct nbd_conn *best = s->conn;
@@ -159,7 +170,7 @@ static struct nbd_conn *choose(struct nbd_store *s)
 	for (unsigned i = 0; i < n && best_jobs; i++) {
 		unsigned jobs = atomic_load(&s->conn[i].jobs);
 
-		if (jobs >= best_jobs)
+		if (jobs >= best_jobs || !may_carry(&s->conn[i], op))
 			continue;
 		best = &s->conn[i];
 		best_jobs = jobs;
@@ -193,7 +204,18 @@ static int connect_extra(struct nbd_conn *c) REQUIRES(&c->lock)
 	return -1;
 }
 
-enum outcome { RAN, LOST, STALLED, NO_CONNECTION, NO_EXTRA };
+static int refuse_lost(
+    const struct nbd_job *job, const struct nbd_store *s, struct err *e)
+{
+	if (!atomic_load(&s->lost) ||
+	    (!changes(job->cmd.op) && job->cmd.op != NBD_OP_FLUSH))
+		return 0;
+	return err_set(e, ERR_SYSTEM, EIO,
+	    "the connection was lost, and with it perhaps what was written "
+	    "since the last flush");
+}
+
+enum outcome { RAN, LOST, STALLED, REFUSED, NO_CONNECTION, NO_EXTRA };
 
 static enum outcome try_once(
     struct nbd_conn *c, struct nbd_job *job, struct err *e)
@@ -201,7 +223,10 @@ static enum outcome try_once(
 	enum outcome out = RAN;
 
 	mutex_lock(&c->lock);
-	if (!c->h && c == c->store->conn && nbd_conn_open(c, CONNECT_MS, e))
+	if (refuse_lost(job, c->store, e))
+		out = REFUSED;
+	else if (!c->h && c == c->store->conn &&
+		 nbd_conn_open(c, CONNECT_MS, e))
 		out = NO_CONNECTION;
 	else if (!c->h && connect_extra(c))
 		out = NO_EXTRA;
@@ -217,17 +242,6 @@ static enum outcome try_once(
 }
 
 /* ---- jobs ---------------------------------------------------------------- */
-
-static int refuse_lost(
-    const struct nbd_job *job, const struct nbd_store *s, struct err *e)
-{
-	if (!atomic_load(&s->lost) ||
-	    (!changes(job->cmd.op) && job->cmd.op != NBD_OP_FLUSH))
-		return 0;
-	return err_set(e, ERR_SYSTEM, EIO,
-	    "the connection was lost, and with it perhaps what was written "
-	    "since the last flush");
-}
 
 /* After a loss: may the job be done again?  Waits a little. */
 static bool may_retry(
@@ -253,7 +267,7 @@ static int give_up(const struct nbd_job *job, enum outcome out, struct err *e)
 		return err_set(e, ERR_SYSTEM, EIO,
 		    "the connection was lost: %s",
 		    job->why[0] ? job->why : "the server closed it");
-	if (job->why[0])
+	if (out == NO_CONNECTION && job->why[0])
 		err_prefix(e, "the connection was lost (%s): ", job->why);
 	return -1;
 }
@@ -267,9 +281,7 @@ int nbd_run(struct nbd_store *s, struct nbd_job *job, struct err *e)
 		struct nbd_conn *c;
 		enum outcome out;
 
-		if (refuse_lost(job, s, e))
-			return -1;
-		c = choose(s);
+		c = choose(s, job->cmd.op);
 		atomic_fetch_add(&c->jobs, 1);
 		out = try_once(c, job, e);
 		atomic_fetch_sub(&c->jobs, 1);

@@ -176,6 +176,20 @@ expect_exit 0 nbdsh -u "$URI" -c 'h.pwrite(b"1" * 4096, 0)' -c 'h.flush()' \
 	-c 'assert h.pread(8192, 0) == b"1" * 4096 + b"2" * 4096'
 stop_server
 
+# A flush is for a connection that was there when what it flushes was written:
+# one that is newer may be to a server that was started since.
+start_nbdkit --filter=log --filter=delay memory 1M rdelay=3 logfile=log
+start_imgd -f raw "$URI"
+expect_exit 0 nbdsh -u "$URI" -c 'h.pwrite(b"1" * 4096, 0)' \
+	-c 'read = h.aio_pread(nbd.Buffer(4096), 0x18000)' -c '
+while not h.aio_command_completed(read):
+    h.poll(10)
+    if "offset=0x18000" in open("log").read():
+        break' -c 'h.flush()'
+grep -E ' (Write|Flush) id=' log | sed 's/.*\(connection=[0-9]*\).*/\1/' >used
+[ "$(sort used | uniq -c | awk '{ print $1 }')" = 2 ] || fail "$(cat log)"
+stop_server
+
 # A server that is killed in the middle, source or target.
 start_nbdkit --filter=delay memory 64M rdelay=500ms
 (sleep 0.7; kill -9 "$SERVER_PID") &
