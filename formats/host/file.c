@@ -107,6 +107,7 @@ static int file_truncate(struct hostfile *f, uint64_t size, struct err *e)
 	do
 		rc = ftruncate(f->fd, (off_t)size) ? errno : 0;
 	while (rc == EINTR);
+	file_forget(f);
 	direct_unlock(f, &r);
 	if (!rc)
 		return 0;
@@ -135,6 +136,7 @@ static int file_close(struct hostfile *f, struct err *e)
 		rc = err_sys(e, errno, "%s: could not close", f->name);
 	range_destroy(&p->blocks);
 	mutex_destroy(&p->lock);
+	mutex_destroy(&p->seen.lock);
 	free(p);
 	return rc;
 }
@@ -246,6 +248,7 @@ static struct hostfile *new_file(
 	}
 	range_init(&p->blocks);
 	mutex_init(&p->lock);
+	mutex_init(&p->seen.lock);
 	f->priv = p;
 	return f;
 }

@@ -11,6 +11,13 @@
 #include "../core/range.h"
 #include "hostfile.h"
 
+/* The run of data that was seen last: see space.c. */
+struct seen {
+	struct mutex lock;
+	uint64_t off, end GUARDED_BY(lock); /* off == end: none */
+	unsigned serial GUARDED_BY(lock);   /* how often space was changed */
+};
+
 struct posix_file {
 	/* The system or the file system said that it cannot. */
 	_Atomic bool no_punch, no_zero, no_allocate;
@@ -18,6 +25,7 @@ struct posix_file {
 	struct mutex lock;	   /* for what follows */
 	bool sync_failed;
 	unsigned locked; /* bytes that we hold: see lock.c */
+	struct seen seen;
 };
 
 static inline struct posix_file *posix_file(struct hostfile *f)
@@ -42,6 +50,8 @@ void direct_lock(
 void direct_unlock(struct hostfile *f, struct range *r);
 
 /* space.c */
+/* What was data may be a hole now. */
+void file_forget(struct hostfile *f);
 int file_map(struct hostfile *f, uint64_t off, uint64_t len,
     struct host_extent *x, struct err *e);
 int file_punch(struct hostfile *f, uint64_t off, uint64_t len, struct err *e);

@@ -79,8 +79,10 @@ int file_replace(struct hostfile *f, const void *buf, size_t len, struct err *e)
 		return 0;
 	}
 	if (!write_all(f, fd, buf, len, temp, e) && !lock_copy(f, fd, e) &&
-	    !take_place(f, fd, temp, path, e))
+	    !take_place(f, fd, temp, path, e)) {
+		file_forget(f);
 		return 1;
+	}
 	unlink(temp);
 	return -1;
 }

@@ -16,30 +16,85 @@
 
 #define CLONE_UNIT_MAX (1l << 20)
 
+/* ---- holes --------------------------------------------------------------- */
+
+/*
+ * To say where data ends can cost as much as to read it all (tmpfs looks at
+ * each page), and reads ask that again and again.  So the last run of data is
+ * kept; that it is data is never wrong.  What we ourselves do to space makes it
+ * forgotten, and an answer that came meanwhile is not kept.
+ */
+
+/* The end of the run that is at `off`; 0: not known. */
+static uint64_t seen_end(struct seen *s, uint64_t off, unsigned *serial)
+{
+	uint64_t end;
+
+	mutex_lock(&s->lock);
+	*serial = s->serial;
+	end = off >= s->off && off < s->end ? s->end : 0;
+	mutex_unlock(&s->lock);
+	return end;
+}
+
+static void see(struct seen *s, uint64_t off, uint64_t end, unsigned serial)
+{
+	mutex_lock(&s->lock);
+	if (serial == s->serial) {
+		s->off = off;
+		s->end = end;
+	}
+	mutex_unlock(&s->lock);
+}
+
+void file_forget(struct hostfile *f)
+{
+	struct seen *s = &posix_file(f)->seen;
+
+	mutex_lock(&s->lock);
+	s->serial++;
+	s->off = s->end = 0;
+	mutex_unlock(&s->lock);
+}
+
 /*
  * Two questions, and the file may change between them: an answer that makes
  * no sense then says data, which is never wrong.
  */
-int file_map(struct hostfile *f, uint64_t off, uint64_t len,
-    struct host_extent *x, struct err *e)
+static void ask(
+    struct hostfile *f, uint64_t off, struct host_extent *x, unsigned serial)
 {
 	off_t start = (off_t)off, data = lseek(f->fd, start, SEEK_DATA), hole;
 
-	(void)e;
-	x->hole = false;
-	x->len = len;
 	if (data == start) {
 		hole = lseek(f->fd, start, SEEK_HOLE);
-		if (hole > start)
-			x->len = (uint64_t)(hole - start);
+		if (hole <= start)
+			return;
+		x->len = (uint64_t)(hole - start);
+		see(&posix_file(f)->seen, off, (uint64_t)hole, serial);
 	} else if (data > start) {
 		x->hole = true;
 		x->len = (uint64_t)(data - start);
 	} else if (data < 0 && errno == ENXIO) {
 		x->hole = true;
 	}
+}
+
+int file_map(struct hostfile *f, uint64_t off, uint64_t len,
+    struct host_extent *x, struct err *e)
+{
+	unsigned serial;
+	uint64_t end = seen_end(&posix_file(f)->seen, off, &serial);
+
+	(void)e;
+	x->hole = false;
+	x->len = end ? end - off : len;
+	if (!end)
+		ask(f, off, x, serial);
 	return 0;
 }
+
+/* ---- changes ------------------------------------------------------------- */
 
 /* fallocate(): 1 done, 0 it cannot be done here, -1 failed. */
 static int change_space(struct hostfile *f, int mode, const char *verb,
@@ -54,6 +109,7 @@ static int change_space(struct hostfile *f, int mode, const char *verb,
 	do
 		rc = fallocate(f->fd, mode, (off_t)off, (off_t)len) ? errno : 0;
 	while (rc == EINTR);
+	file_forget(f);
 	direct_unlock(f, &r);
 	if (!rc)
 		return 1;
@@ -118,6 +174,7 @@ int64_t file_copy_from(struct hostfile *dst, uint64_t dst_off,
 	while (got < 0 && errno == EINTR);
 	if (got < 0)
 		rc = errno;
+	file_forget(dst);
 	direct_unlock(dst, &r);
 	if (!rc)
 		return got;
@@ -167,6 +224,7 @@ int file_clone(struct hostfile *dst, uint64_t dst_off, struct hostfile *src,
 		return 0;
 	direct_lock(dst, &r, dst_off, len);
 	rc = clone_range(dst, dst_off, src, src_off, len);
+	file_forget(dst);
 	direct_unlock(dst, &r);
 	if (!rc)
 		return 1;

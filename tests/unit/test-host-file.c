@@ -25,6 +25,7 @@ static struct {
 	int sync_errno;	   /* of the next fdatasync                         */
 	int space_errno;   /* of fallocate and copy_file_range              */
 	unsigned attempts; /* of these two                                  */
+	unsigned seeks;	   /* of lseek                                      */
 } fake;
 
 static ssize_t transfer(
@@ -51,6 +52,12 @@ ssize_t preadv(int fd, const struct iovec *iov, int n, off_t off)
 ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t off)
 {
 	return transfer(pwritev2, fd, iov, n, off);
+}
+
+off_t lseek(int fd, off_t off, int whence)
+{
+	fake.seeks++;
+	return (off_t)syscall(SYS_lseek, fd, off, whence);
 }
 
 int fdatasync(int fd)
@@ -304,6 +311,65 @@ static void holes(void **state)
 	host_put(f);
 }
 
+/* Is there data from here on, as far as 3 MiB?  How often was the system asked?
+ */
+static unsigned data_at(struct hostfile *f, uint64_t off)
+{
+	unsigned before = fake.seeks;
+	struct host_extent x;
+	struct err e = ERR_INIT;
+
+	assert_ok(host_map(f, off, 16 << 20, &x, &e), &e);
+	assert_false(x.hole);
+	assert_int_equal(x.len, (3 << 20) - off);
+	return fake.seeks - before;
+}
+
+static bool hole_at(struct hostfile *f, uint64_t off)
+{
+	struct host_extent x;
+	struct err e = ERR_INIT;
+
+	assert_ok(host_map(f, off, 1, &x, &e), &e);
+	return x.hole;
+}
+
+/* A run of data is looked for once, until space is changed. */
+static void data_is_seen(void **state)
+{
+	struct hostfile *f = open_new("seen", 0);
+	uint8_t *data = calloc(3, 1 << 20);
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_non_null(data);
+	memset(data, 1, 3 << 20);
+	assert_ok(host_pwrite(f, data, 2 << 20, 1 << 20, &e), &e);
+	assert_ok(host_truncate(f, 4 << 20, &e), &e);
+	assert_int_equal(data_at(f, (1 << 20) + 512), 2);
+	assert_int_equal(data_at(f, (1 << 20) + 512), 0);
+	assert_int_equal(data_at(f, (3 << 20) - 1), 0);
+	assert_int_equal(data_at(f, 1 << 20), 2);
+	assert_true(hole_at(f, 0) && hole_at(f, 3 << 20));
+
+	data_at(f, 1 << 20);
+	if (host_punch(f, 2 << 20, 1 << 16, &e) > 0)
+		assert_true(hole_at(f, 2 << 20));
+	assert_ok(host_pwrite(f, data, 1 << 16, 2 << 20, &e), &e);
+	data_at(f, 1 << 20);
+	assert_ok(host_truncate(f, 1 << 20, &e), &e);
+	assert_ok(host_truncate(f, 4 << 20, &e), &e);
+	assert_true(hole_at(f, 2 << 20));
+
+	assert_ok(host_pwrite(f, data, 3 << 20, 0, &e), &e);
+	data_at(f, 0);
+	assert_ok(host_replace(f, data, 1 << 16, &e), &e);
+	assert_ok(host_pwrite(f, data, 1, 3 << 20, &e), &e);
+	assert_true(hole_at(f, 2 << 20));
+	free(data);
+	host_put(f);
+}
+
 static void copying(void **state)
 {
 	static const int cannot[] = {EXDEV, EOPNOTSUPP, EINVAL};
@@ -351,6 +417,7 @@ int main(void)
 	    cmocka_unit_test(no_fallocate),
 	    cmocka_unit_test(space),
 	    cmocka_unit_test(holes),
+	    cmocka_unit_test(data_is_seen),
 	    cmocka_unit_test(copying),
 	};
 
