@@ -3,14 +3,17 @@
  * Host file: a regular file or a device of this machine.  Opening, reading,
  * writing, sync.  Space is in space.c, O_DIRECT in direct.c, locks in lock.c.
  *
- * Nothing about the contents is kept here: other programs may change them.
+ * Nothing about the contents is kept here, since other programs may change
+ * them, but where there was data (space.c): it can be read as such even so.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "../core/cleanup.h"
@@ -200,6 +203,14 @@ static int device_size(struct hostfile *f, struct err *e)
 	return 0;
 }
 
+/* There is nothing to wait for, and tmpfs knows no reads that do not wait. */
+static bool is_in_memory(int fd)
+{
+	struct statfs fs;
+
+	return !fstatfs(fd, &fs) && fs.f_type == TMPFS_MAGIC;
+}
+
 /* Kind, size and alignment of what was opened. */
 static int identify(struct hostfile *f, struct err *e)
 {
@@ -214,6 +225,7 @@ static int identify(struct hostfile *f, struct err *e)
 		    "'file' driver requires '%s' to be a regular file",
 		    f->name);
 	atomic_store(&f->size, device ? 0 : (uint64_t)st.st_size);
+	f->in_memory = !device && is_in_memory(f->fd);
 	if (device) {
 		f->ops = &device_ops;
 		if (device_size(f, e))

@@ -142,6 +142,7 @@ struct hostfile {
 	bool fixed_size;	 /* a device: cannot grow or shrink           */
 	bool slow_zero;		 /* zeroing may take as long as writing       */
 	bool remote;		 /* requests wait for another program         */
+	bool in_memory;		 /* of a file system without storage          */
 	uint32_t align;		 /* what the storage wants, bytes; >= 1       */
 	struct rwlock size_lock; /* growing writes share it, truncate owns it */
 	_Atomic uint64_t size;	 /* bytes; kept by this layer                 */

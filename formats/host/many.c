@@ -26,7 +26,8 @@ bool many_cached(
 	for (int i = 0; i < n; i++)
 		len += iov[i].iov_len;
 	return is_plain(f, len, off) &&
-	       preadv2(f->fd, iov, n, (off_t)off, RWF_NOWAIT) == (ssize_t)len;
+	       preadv2(f->fd, iov, n, (off_t)off,
+		   f->in_memory ? 0 : RWF_NOWAIT) == (ssize_t)len;
 }
 
 /* Of linux/mman.h, which may be older than the kernel. */

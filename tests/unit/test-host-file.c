@@ -4,17 +4,20 @@
  * in for those of libc, so that a test can choose.
  */
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "check.h"
 #include "formats/core/units.h"
 #include "formats/host/hostfile.h"
+#include "formats/host/many.h"
 #include "rng.h"
 #include "tmpdir.h"
 
@@ -311,6 +314,32 @@ static void holes(void **state)
 	host_put(f);
 }
 
+/* Reads that do not wait, where the file system has none of these, too. */
+static void in_memory(void **state)
+{
+	char name[] = "/dev/shm/imgd-test.XXXXXX", buf[4096];
+	const struct iovec iov = {buf, sizeof buf};
+	int fd = mkstemp(name);
+	struct err e = ERR_INIT;
+	struct hostfile *f;
+	struct statfs fs;
+
+	(void)state;
+	if (fd < 0 || fstatfs(fd, &fs) || fs.f_type != TMPFS_MAGIC)
+		skip();
+	f = host_open_file(name, HOST_RDWR, &e);
+	assert_no_error(&e);
+	unlink(name);
+	close(fd);
+	memset(buf, 'a', sizeof buf);
+	assert_ok(host_pwrite(f, buf, sizeof buf, 0, &e), &e);
+	memset(buf, 'b', sizeof buf);
+	assert_true(many_cached(f, &iov, 1, 0));
+	assert_int_equal(buf[0] + buf[4095], 2 * 'a');
+	assert_false(many_cached(f, &iov, 1, 1));
+	host_put(f);
+}
+
 /* Is there data from here on, as far as 3 MiB?  How often was the system asked?
  */
 static unsigned data_at(struct hostfile *f, uint64_t off)
@@ -418,6 +447,7 @@ int main(void)
 	    cmocka_unit_test(space),
 	    cmocka_unit_test(holes),
 	    cmocka_unit_test(data_is_seen),
+	    cmocka_unit_test(in_memory),
 	    cmocka_unit_test(copying),
 	};
 
