@@ -13,9 +13,9 @@
 
 /* The run of data that was seen last: see space.c. */
 struct seen {
-	struct mutex lock;
-	uint64_t off, end GUARDED_BY(lock); /* off == end: none */
-	unsigned serial GUARDED_BY(lock);   /* how often space was changed */
+	struct mutex lock; /* for what follows */
+	uint64_t off, end; /* off == end: none */
+	unsigned serial;   /* how often space was changed */
 };
 
 struct posix_file {
