@@ -3,7 +3,6 @@
  * Power fails while an image is amended: the disk and its snapshots read as
  * before, and leaks are the worst that our check and qemu-img's see.
  */
-
 #include "amended.h"
 #include "check.h"
 #include "crash.h"

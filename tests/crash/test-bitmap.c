@@ -11,8 +11,8 @@
 #include "check.h"
 #include "effort.h"
 #include "faultfile.h"
-#include "group.h"
 #include "formats/core/units.h"
+#include "group.h"
 
 #define STEPS  60u
 #define IMAGES 4u /* at each sync */

@@ -223,7 +223,7 @@ start_server()
 	SERVER_PID=$!
 	on_exit kill_server "$SERVER_PID"
 	if ! wait_until listening_or_gone "$SOCK" "$SERVER_PID" ||
-		! kill -0 "$SERVER_PID" 2>/dev/null; then
+		ended "$SERVER_PID"; then
 		cat "$log" >&2
 		fail "the server does not listen: $*"
 	fi
